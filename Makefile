@@ -1,0 +1,58 @@
+# `make run` and `make test` set up everything they need in .venv; all they ask for is Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types fmt gen lock fresh bench clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(BIN)/.run ## the bridge with the embedded NATS broker; prints the URL to post to
+	@$(BIN)/webhook-bridge serve
+
+test: $(BIN)/.dev ## all tests that need Python alone, real brokers included
+	@$(BIN)/python -m pytest
+
+check: lint types test ## what CI runs
+
+lint: $(BIN)/.dev ## format, lint, import rules, generated files fresh
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.generated --check
+
+types: $(BIN)/.dev ## mypy, strict
+	@$(BIN)/mypy
+
+fmt: $(BIN)/.dev ## format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+gen: $(BIN)/.dev ## write all derived files: schemas, README tables, .env.example
+	@$(BIN)/python -m tests.generated
+
+bench: $(BIN)/.dev ## costs of the parts and the whole beside their floors
+	@$(BIN)/python -m tests.bench
+
+lock: $(BIN)/.dev ## resolve the dependencies again into requirements/ (hashes, no index addresses)
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group pyproject.toml:build pyproject.toml -o requirements/run.txt
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group pyproject.toml:dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+
+fresh: ## both README commands in a fresh clone in an empty folder
+	@tests/fresh.sh
+
+clean:
+	rm -rf .venv data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/.run: requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}; try: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || { echo "setting up .venv (once, about half a minute)"; $(PYTHON) -m venv .venv; }
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.run requirements/dev.txt
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""webhook-bridge: webhooks in, durable CloudEvents out, one topic per event type."""

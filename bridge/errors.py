@@ -1,0 +1,103 @@
+"""Every exception of our own, in one tree, below everything else so that nobody needs to import sideways.
+
+```
+BridgeError
+├── ConfigError              settings are wrong; carries all problems at once
+├── VerificationFailed       the sender did not prove who it is
+├── DeviceNotAllowed         proven, but the device is not on the source's list
+├── UndecodableBody          proven, but not what the provider's format says
+└── PublishError             the broker does not (yet) have the record
+    ├── BrokerUnavailable    try again later: down, full, no leader, no stream
+    └── RecordRefused        never will be taken as it is
+        └── RecordTooLarge
+```
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import msgspec
+
+__all__ = [
+    "BridgeError",
+    "BrokerUnavailable",
+    "ConfigError",
+    "DeviceNotAllowed",
+    "Problem",
+    "PublishError",
+    "RecordRefused",
+    "RecordTooLarge",
+    "UndecodableBody",
+    "VerificationFailed",
+]
+
+
+class BridgeError(Exception):
+    """Root of all errors the bridge raises on purpose."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing wrong with the configuration.
+
+    Attributes:
+        variable: the environment variable's full name.
+        found: what it holds, in words; never a secret's value.
+        expected: what would be right.
+    """
+
+    variable: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}: {self.found}; expected {self.expected}"
+
+
+class ConfigError(BridgeError):
+    """The environment does not describe a bridge. `problems` has every fault, not just the first."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class VerificationFailed(BridgeError):
+    """No valid proof of the sender came with the request. The message never says which part was wrong."""
+
+
+class DeviceNotAllowed(BridgeError):
+    """The event is of a device that the source's allow list does not have."""
+
+
+class UndecodableBody(BridgeError):
+    """The body is not what the provider's format says.
+
+    The message names the place and the expectation (`$.data.id: expected str, got int`), never the content.
+    """
+
+
+class PublishError(BridgeError):
+    """The broker did not confirm the record. `retriable` says whether the same record may be taken later."""
+
+    retriable: ClassVar[bool]
+
+
+class BrokerUnavailable(PublishError):
+    """The broker cannot take records now; whether this one was stored may be unknown."""
+
+    retriable = True
+
+
+class RecordRefused(PublishError):
+    """The broker will never take this record as it is."""
+
+    retriable = False
+
+
+class RecordTooLarge(RecordRefused):
+    """Value and headers are over the broker's limit."""
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+        super().__init__(f"the record has {size_bytes} bytes with its headers, the broker takes {limit_bytes}")
