@@ -1,0 +1,1 @@
+"""Settings: one typed struct from the environment, and what is rendered from it."""

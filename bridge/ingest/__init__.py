@@ -1,0 +1,1 @@
+"""From an HTTP request to durable records: the entrance, the order of steps, the outcomes."""

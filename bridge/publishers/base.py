@@ -102,5 +102,6 @@ class Publisher(Protocol):
 
     async def close(self) -> None:
         """Stop; ends within about two seconds even when the broker is gone. Publishing after it raises
-        BrokerUnavailable. Idempotent."""
+        BrokerUnavailable. Idempotent.
+        """
         ...

@@ -1,0 +1,1 @@
+"""Which event goes to which topic."""
