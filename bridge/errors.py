@@ -100,6 +100,4 @@ class RecordTooLarge(RecordRefused):
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
-        super().__init__(
-            f"the record has {size_bytes} bytes with its headers, the broker takes {limit_bytes}"
-        )
+        super().__init__(f"the record has {size_bytes} bytes with its headers, the broker takes {limit_bytes}")

@@ -101,7 +101,8 @@ class Publisher(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop; ends within about two seconds even when the broker is gone. Publishing after it raises
-        BrokerUnavailable. Idempotent.
+        """Stop, within about two seconds even when the broker is gone; idempotent.
+
+        Publishing after it raises BrokerUnavailable.
         """
         ...
