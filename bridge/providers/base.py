@@ -20,12 +20,12 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         body: the raw bytes as received.
-        headers: name (lower case) -> value of the last header of that name.
+        headers: lower-case name -> value as received, bytes; of a repeated header the last one.
         received_at: when the request came in, UTC.
     """
 
     body: bytes
-    headers: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
     received_at: datetime
 
 
