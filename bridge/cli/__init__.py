@@ -1,1 +1,5 @@
 """The command line: one file a command."""
+
+from bridge.cli.main import main
+
+__all__ = ["main"]

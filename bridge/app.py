@@ -1,0 +1,219 @@
+"""The composition root: a Config becomes a running bridge. The only place that wires."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from litestar import Litestar, Request, Response, asgi
+from litestar.exceptions import HTTPException
+from litestar.types import Receive, Scope, Send
+
+from bridge.broker import make_publisher
+from bridge.config import Address, Config, SourceConfig
+from bridge.errors import ConfigError, Problem
+from bridge.ingest.http import Entrance, Ingest
+from bridge.ingest.outcomes import NOT_FOUND
+from bridge.ingest.pipeline import Pipeline, Prepared
+from bridge.ingest.protocol import HttpLimits, make_protocol
+from bridge.ops.app import Readiness, make_ops_app
+from bridge.providers import PROVIDERS
+from bridge.providers.signatures import TokenVerifier
+from bridge.publishers.base import Publisher
+from bridge.publishers.embedded import EmbeddedServer
+from bridge.routing.table import build_table
+from bridge.server import HttpServer
+from bridge.telemetry.facts import Facts
+from bridge.telemetry.metrics import Metrics
+
+__all__ = ["Bridge", "make_ingest_app"]
+
+class Bridge:
+    """A running service: listeners, publisher and, where asked for, the embedded broker."""
+
+    def __init__(
+        self, config: Config, *, on_published: Callable[[Sequence[Prepared]], None] | None = None
+    ) -> None:
+        """Wire nothing yet but the config; `start` does.
+
+        Args:
+            config: with a token for every source that needs one.
+            on_published: called after each success, for a person who watches.
+        """
+        self.config = config
+        self.metrics = Metrics()
+        self.facts = Facts(self.metrics)
+        self._on_published = on_published
+        self._phase: Literal["starting", "running", "stopping"] = "starting"
+        self._embedded: EmbeddedServer | None = None
+        self.publisher: Publisher | None = None
+        self.ingest: Ingest | None = None
+        self._servers: list[HttpServer] = []
+        self.address = config.listen
+        self.ops_address = config.ops_listen
+
+    async def start(self) -> None:
+        """Bring everything up; the broker may come later.
+
+        Raises:
+            ConfigError: a port is taken, or the embedded broker cannot start.
+        """
+        config = self.config
+        async with contextlib.AsyncExitStack() as undo:
+            listener = _bind("BRIDGE_LISTEN", config.listen)
+            undo.callback(listener.close)
+            ops_listener = _bind("BRIDGE_OPS_LISTEN", config.ops_listen)
+            undo.callback(ops_listener.close)
+            servers = await self._start_embedded(undo)
+            self.publisher = publisher = make_publisher(config, servers)
+            await publisher.start()
+            undo.push_async_callback(publisher.close)
+            await self._serve(publisher, listener, ops_listener)
+            undo.pop_all()
+        self.address = _bound(listener)
+        self.ops_address = _bound(ops_listener)
+        self._phase = "running"
+
+    async def stop(self) -> None:
+        """Not ready, finish what is in flight, close the broker's link, end the embedded broker; in that order."""
+        self._phase = "stopping"
+        servers, self._servers = self._servers, []
+        if servers:
+            await servers[0].stop()
+        if self.publisher is not None:
+            await self.publisher.close()
+        if self._embedded is not None:
+            await self._embedded.stop()
+        for server in servers[1:]:
+            await server.stop()
+
+    def readiness(self) -> Readiness:
+        """The state as /health/ready tells it."""
+        assert self.publisher is not None  # noqa: S101 -- the ops port is up only after `start` made it
+        broker = self.publisher.health()
+        reasons = broker.reasons
+        if self._phase != "running":
+            reasons = (f"the bridge is {self._phase}", *reasons)
+        open_sources = tuple(
+            f"source {source.name!r} takes events from anybody (VERIFY=none)"
+            for source in self.config.sources
+            if source.verify == "none"
+        )
+        return Readiness(
+            ready=broker.ready and self._phase == "running",
+            phase=self._phase,
+            reasons=reasons,
+            warnings=open_sources + broker.warnings,
+            broker=broker,
+            sources={source.name: {"verify": source.verify} for source in self.config.sources},
+        )
+
+    async def _start_embedded(self, undo: contextlib.AsyncExitStack) -> tuple[str, ...]:
+        """The broker's URLs: of our own child, or as configured."""
+        config = self.config
+        if config.broker.kind != "embedded":
+            return config.broker.servers
+        self._embedded = EmbeddedServer(
+            config.data_dir, host=config.embedded_listen.host, port=config.embedded_listen.port
+        )
+        await self._embedded.start()
+        undo.push_async_callback(self._embedded.stop)
+        return (self._embedded.url,)
+
+    async def _serve(self, publisher: Publisher, listener: socket.socket, ops_listener: socket.socket) -> None:
+        config = self.config
+        self.ingest = Ingest(
+            {source.name: _entrance(source, publisher) for source in config.sources},
+            publisher,
+            self.facts,
+            max_in_flight=config.max_in_flight,
+            on_published=self._on_published,
+        )
+        limits = HttpLimits(
+            header_timeout_s=config.header_timeout_ms / 1000,
+            max_header_bytes=config.max_header_bytes,
+            max_body_bytes=max(source.max_body_bytes for source in config.sources),
+        )
+        timeout_s = config.shutdown_timeout_ms / 1000
+        ingest_server = HttpServer(
+            make_ingest_app(self.ingest),
+            listener,
+            shutdown_timeout_s=timeout_s,
+            protocol=make_protocol(limits, self.facts),
+            tls=(config.tls_cert_file, config.tls_key_file) if config.tls_cert_file and config.tls_key_file else None,
+        )
+        ops_server = HttpServer(
+            make_ops_app(self.readiness, self.metrics.registry), ops_listener, shutdown_timeout_s=1
+        )
+        for server in (ops_server, ingest_server):
+            await server.start()
+        self._servers = [ingest_server, ops_server]
+
+
+def make_ingest_app(ingest: Ingest) -> Litestar:
+    """The litestar application of the public port: the webhooks and nothing else."""
+
+    @asgi("/webhooks", is_mount=True, copy_scope=False)
+    async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
+        await ingest(scope, receive, send)
+
+    return Litestar(
+        [webhooks], openapi_config=None, logging_config=None, exception_handlers={HTTPException: _http_error}
+    )
+
+
+def _http_error(_request: Request, error: HTTPException) -> Response[dict[str, str]]:  # type: ignore[type-arg]
+    """What litestar itself refuses: paths outside the mount, a Host header that is none."""
+    code = NOT_FOUND.code if error.status_code == NOT_FOUND.status else "bad_request"
+    detail = "webhooks are at /webhooks/<source>" if code == NOT_FOUND.code else str(error.detail)
+    return Response({"error": code, "detail": detail}, status_code=error.status_code)
+
+
+def _entrance(source: SourceConfig, publisher: Publisher) -> Entrance:
+    provider = PROVIDERS[source.provider]
+    return Entrance(
+        name=source.name,
+        verifier=None if source.verify == "none" else TokenVerifier([token.reveal() for token in source.token]),
+        pipeline=Pipeline(
+            source=source.name,
+            provider=provider,
+            routes=build_table(source.name, provider.event_types),
+            dialect=publisher.dialect,
+            devices=frozenset(source.devices),
+        ),
+        success_status=source.success_status or provider.success_status,
+        deadline_s=source.deadline_ms / 1000,
+        max_body_bytes=source.max_body_bytes,
+    )
+
+
+def _bind(variable: str, address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+    except OSError as error:
+        listener.close()
+        found = f"cannot listen on {address}: {error.strerror or error}"
+        raise ConfigError([Problem(variable, found, "a free address of this machine, such as 127.0.0.1:8090")]) from error
+    listener.setblocking(False)  # noqa: FBT003 -- the socket API
+    return listener
+
+
+def _bound(listener: socket.socket) -> Address:
+    host, port = listener.getsockname()[:2]
+    return Address(host=host, port=port)
+
+
+async def run(bridge: Bridge, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then end in good order."""
+    await bridge.start()
+    bridge.facts.lifecycle("serving", listen=str(bridge.address), ops_listen=str(bridge.ops_address))
+    try:
+        await stop.wait()
+    finally:
+        bridge.facts.lifecycle("stopping")
+        await bridge.stop()
+        bridge.facts.lifecycle("stopped")

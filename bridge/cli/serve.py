@@ -1,0 +1,112 @@
+"""`serve`: run the bridge until SIGTERM or Ctrl-C."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from bridge.app import Bridge, run
+from bridge.cli.urls import webhook_url
+from bridge.config import Config, describe, ensure_tokens, load
+from bridge.ingest.pipeline import Prepared
+from bridge.telemetry import logs
+
+__all__ = ["serve"]
+
+
+@click.command()
+def serve() -> None:
+    """Take webhooks and publish their events until SIGTERM or Ctrl-C.
+
+    Without any setting it listens on 127.0.0.1:8080 for Chatlevel webhooks, with a NATS server of its own on
+    127.0.0.1:4222. A second Ctrl-C ends it at once.
+    """
+    config = ensure_tokens(load(os.environ))
+    person = config.log_format == "console" or (config.log_format == "auto" and sys.stdout.isatty())
+    logs.configure(format="console" if person else "json", level=config.log_level, stream=sys.stdout)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config, person=person))
+    finally:
+        logs.shutdown(timeout_s=2.0)
+
+
+async def _serve(config: Config, *, person: bool) -> None:
+    console = Console(highlight=False)
+    on_published = Printer(console) if person and console.is_terminal else None
+    bridge = Bridge(config, on_published=on_published)
+    stop = _stop_on_signals()
+    bridge.facts.lifecycle("starting", **describe(config))
+    running = asyncio.create_task(run(bridge, stop))
+    if on_published is not None:
+        greeting = asyncio.create_task(_greet(console, bridge))
+        running.add_done_callback(lambda _: greeting.cancel())
+    await running
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set at the first SIGTERM or SIGINT; the second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(130)  # whatever hangs, the person has the last word; durability never depends on shutdown
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+async def _greet(console: Console, bridge: Bridge) -> None:
+    """Tell a person what to do next, once the bridge can do it."""
+    while bridge.publisher is None:  # noqa: ASYNC110 -- a few milliseconds at start, for a person
+        await asyncio.sleep(0.02)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(bridge.publisher.wait_ready(), 10)
+    console.print()
+    for source in bridge.config.sources:
+        url = webhook_url(bridge.config, source, listen=bridge.address)
+        console.print(f"[bold]{source.name}[/bold]: register this URL at the provider", style="green")
+        console.print(f"  {escape(url)}", soft_wrap=True)
+    command = escape(_own_command())
+    console.print("\nIn other terminals, with the same environment:")
+    console.print(f"  [bold]{command} send[/bold]   posts a first event")
+    console.print(f"  [bold]{command} tail[/bold]   follows the topics")
+    console.print("Ctrl-C ends.\n")
+
+
+def _own_command() -> str:
+    """How this program was called, so that what we print can be typed."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return "python -m bridge"
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return path.name
+
+
+class Printer:
+    """Prints one line per event as it passes: metadata only, never content."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, prepared: Sequence[Prepared]) -> None:
+        """Print what was just published."""
+        for event, record in prepared:
+            time = event.recordedtime.astimezone().strftime("%H:%M:%S")
+            self._console.print(
+                f"[dim]{time}[/dim] [green]→[/green] [bold]{escape(record.topic)}[/bold] "
+                f"device {escape(event.device)} [dim]{event.id}[/dim]"
+            )

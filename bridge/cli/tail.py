@@ -1,0 +1,115 @@
+"""`tail`: follow the topics and show the events as they come."""
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import click
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+
+from bridge.broker import make_reader
+from bridge.config import load
+from bridge.publishers.nats import Received
+
+__all__ = ["tail"]
+
+_HIDDEN = "(hidden: a credential; --show-credentials shows it)"
+_CREDENTIAL_FIELDS = ("qr_code", "pairing_code")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@click.command()
+@click.argument("pattern", required=False, default="*")
+@click.option("--all", "from_start", is_flag=True, help="Begin with the oldest event kept, not with the next one.")
+@click.option("--since", type=click.DateTime(), help="Begin with the events stored since then (UTC).")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
+@click.option("--show-credentials", is_flag=True, help="Show QR and pairing codes, which let others take a device over.")
+def tail(
+    pattern: str, from_start: bool, since: datetime | None, count: int | None, show_credentials: bool  # noqa: FBT001
+) -> None:
+    """Follow the topics and show each event, readable.
+
+    PATTERN is a glob on topics or event types: `message.*`, `connection.*`, `events.chatlevel.call`.
+    Without it all topics of the configured sources are followed. Ctrl-C ends.
+    """
+    config = load(os.environ)
+    start: Literal["new", "all"] | datetime = "all" if from_start else "new"
+    if since is not None:
+        start = since.replace(tzinfo=UTC)
+    reader = make_reader(config)
+    printer = _Printer(Console(highlight=False), show_credentials=show_credentials)
+    wanted = _matcher(pattern)
+
+    async def follow() -> None:
+        seen = 0
+        async for received in reader(start):
+            if wanted(received.topic):
+                printer.show(received)
+                seen += 1
+                if seen == count:
+                    return
+
+    async def until_signalled() -> None:
+        task = asyncio.ensure_future(follow())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+
+    asyncio.run(until_signalled())
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Globs match the whole topic or its end after `events.<source>.`."""
+
+    def matches(topic: str) -> bool:
+        tail_of_topic = topic.split(".", 2)[-1]
+        return fnmatchcase(topic, pattern) or fnmatchcase(tail_of_topic, pattern)
+
+    return matches
+
+
+class _Printer:
+    def __init__(self, console: Console, *, show_credentials: bool) -> None:
+        self._console = console
+        self._show_credentials = show_credentials
+
+    def show(self, received: Received) -> None:
+        """Print one event: a head line, then its data."""
+        try:
+            event = msgspec.json.decode(received.value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            event = None
+        if not isinstance(event, dict):
+            self._console.print(f"[bold]{escape(received.topic)}[/bold] [red]{len(received.value)} bytes, not JSON[/red]")
+            return
+        time = received.time.astimezone().strftime("%H:%M:%S")
+        data = event.pop("data", None)
+        if not self._show_credentials:
+            data = _masked(data)
+        head = f"[dim]{time}[/dim] [bold]{escape(received.topic)}[/bold]"
+        key = event.get("partitionkey")
+        self._console.print(f"{head} key {_plain(key)} [dim]{_plain(event.get('id'))}[/dim]")
+        text = msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
+        self._console.print(_CONTROL.sub("�", text), markup=False, soft_wrap=True)
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 -- any JSON value
+    return escape(_CONTROL.sub("�", str(value)))
+
+
+def _masked(data: Any) -> Any:  # noqa: ANN401 -- any JSON value
+    if isinstance(data, dict):
+        return {name: _HIDDEN if name in _CREDENTIAL_FIELDS and value else value for name, value in data.items()}
+    return data

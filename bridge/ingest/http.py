@@ -1,0 +1,238 @@
+"""The entrance: `POST /webhooks/<source>[/<token>]`, a raw ASGI handler that litestar mounts.
+
+It checks size, encoding and proof, reads the body, lets the pipeline make records, waits for the broker and says
+truthfully what became of it. One deadline covers reading and publishing. Every delivery ends in exactly one outcome.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+
+from bridge.errors import (
+    BrokerUnavailable,
+    DeviceNotAllowed,
+    PublishError,
+    RecordTooLarge,
+    UndecodableBody,
+)
+from bridge.ingest import outcomes
+from bridge.ingest.answers import answer, answer_method_not_allowed
+from bridge.ingest.outcomes import Outcome
+from bridge.ingest.pipeline import Pipeline, Prepared
+from bridge.ingest.traceparent import valid_traceparent
+from bridge.providers.base import Delivery
+from bridge.providers.signatures import TokenVerifier
+from bridge.publishers.base import Publisher, Record
+from bridge.telemetry.facts import Facts
+
+__all__ = ["Entrance", "Ingest", "Rejected"]
+
+_TOKEN_PARAMETERS = ("token", "access_token")
+_BEARER = b"bearer "
+
+
+class Rejected(Exception):  # noqa: N818 -- the answer, not an error
+    """Ends a delivery with an outcome that is not success."""
+
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = detail
+
+
+class Entrance(msgspec.Struct, frozen=True):
+    """One source, compiled.
+
+    Attributes:
+        name: the source's name.
+        verifier: None only where VERIFY=none was said aloud.
+        pipeline: bytes to records.
+        success_status: what the provider counts as success.
+        deadline_s: from the end of the headers to the answer.
+        max_body_bytes: the largest body taken.
+    """
+
+    name: str
+    verifier: TokenVerifier | None
+    pipeline: Pipeline
+    success_status: int
+    deadline_s: float
+    max_body_bytes: int
+
+
+class Ingest:
+    """The ASGI application below /webhooks."""
+
+    def __init__(
+        self,
+        entrances: Mapping[str, Entrance],
+        publisher: Publisher,
+        facts: Facts,
+        *,
+        max_in_flight: int,
+        on_published: Callable[[Sequence[Prepared]], None] | None = None,
+    ) -> None:
+        """Wire.
+
+        Args:
+            entrances: by source name.
+            publisher: takes the records.
+            facts: gets one outcome per delivery.
+            max_in_flight: deliveries under way at once; one more is answered 503.
+            on_published: called after each success, for a person who watches; None costs nothing.
+        """
+        self._entrances = {name.encode(): entrance for name, entrance in entrances.items()}
+        self._publish = publisher.publish
+        self._facts = facts
+        self._max_in_flight = max_in_flight
+        self._on_published = on_published
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        # The raw path, for litestar has normalised and unquoted the other one.
+        segments = [segment for segment in scope["raw_path"].split(b"/") if segment][1:]
+        entrance = self._entrances.get(segments[0]) if segments else None
+        if entrance is None or len(segments) > 2:  # noqa: PLR2004 -- source and token
+            await self._reject(scope, send, "", outcomes.NOT_FOUND, "no webhook source has this path")
+            return
+        if scope["method"] != "POST":
+            self._facts.rejected(
+                entrance.name, "method_not_allowed", 405, detail=str(scope["method"]), client=_client(scope)
+            )
+            await answer_method_not_allowed(scope, send, entrance.name)
+            return
+        if self.in_flight >= self._max_in_flight:
+            detail = f"{self._max_in_flight} deliveries are under way"
+            await self._reject(scope, send, entrance.name, outcomes.OVERLOADED, detail)
+            return
+        self.in_flight += 1
+        try:
+            ids = await self._deliver(entrance, segments, scope, receive)
+        except Rejected as rejected:
+            await self._reject(scope, send, entrance.name, rejected.outcome, rejected.detail)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is ours: the provider shall try again
+            self._facts.failed(entrance.name, error)
+            await self._reject(scope, send, entrance.name, outcomes.INTERNAL_ERROR, "a fault of the bridge")
+        else:
+            await answer(send, entrance.success_status, {"ids": ids})
+        finally:
+            self.in_flight -= 1
+
+    async def _deliver(self, entrance: Entrance, segments: list[bytes], scope: Scope, receive: Receive) -> list[str]:
+        headers = dict(scope["headers"])
+        if entrance.verifier is not None and not entrance.verifier.verify(_presented(segments, headers, scope)):
+            raise Rejected(outcomes.UNAUTHORIZED, "the token in path, query or Authorization is missing or wrong")
+        encoding = headers.get(b"content-encoding", b"identity")
+        if encoding.strip().lower() != b"identity":
+            raise Rejected(outcomes.UNSUPPORTED_ENCODING, "send the body without a Content-Encoding")
+        reading = True
+        try:
+            async with asyncio.timeout(entrance.deadline_s):
+                body = await _read_body(receive, headers, entrance.max_body_bytes)
+                reading = False
+                delivery = Delivery(body, headers, datetime.now(UTC))
+                prepared = entrance.pipeline.prepare(delivery, valid_traceparent(headers.get(b"traceparent")))
+                await self._publish_all(prepared)
+        except TimeoutError:
+            if reading:
+                detail = f"the body did not arrive within {entrance.deadline_s:g} s"
+                raise Rejected(outcomes.BODY_TIMEOUT, detail) from None
+            detail = f"the broker did not acknowledge within {entrance.deadline_s:g} s"
+            raise Rejected(outcomes.DEADLINE_EXCEEDED, detail) from None
+        except UndecodableBody as error:
+            raise Rejected(outcomes.UNDECODABLE, str(error)) from error
+        except DeviceNotAllowed as error:
+            raise Rejected(outcomes.DEVICE_NOT_ALLOWED, str(error)) from error
+        except PublishError as error:
+            raise Rejected(_publish_outcome(error), str(error)) from error
+        self._facts.delivered(entrance.name, [item.event for item in prepared])
+        if self._on_published is not None:
+            self._on_published(prepared)
+        return [item.event.id for item in prepared]
+
+    async def _publish_all(self, prepared: list[Prepared]) -> None:
+        """Hand all records over in order; return when all are acknowledged."""
+        if len(prepared) == 1:
+            await self._publish(prepared[0].record)
+            return
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._publish_quietly(item.record)) for item in prepared]
+        for task in tasks:
+            if error := task.result():
+                raise error
+
+    async def _publish_quietly(self, record: Record) -> PublishError | None:
+        """One failed record of a batch must not cancel the others: they may be stored, which a retry then skips."""
+        try:
+            await self._publish(record)
+        except PublishError as error:
+            return error
+        return None
+
+    async def _reject(self, scope: Scope, send: Send, source: str, outcome: Outcome, detail: str) -> None:
+        self._facts.rejected(source, outcome.code, outcome.status, detail=detail, client=_client(scope))
+        if outcome.status:
+            await answer(
+                send,
+                outcome.status,
+                {"error": outcome.code, "detail": detail},
+                retry_after_s=outcome.retry_after_s,
+                close=outcome.close,
+            )
+
+
+async def _read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
+    """The whole body, at most `limit` bytes."""
+    length = headers.get(b"content-length")
+    if length is not None and length.isdigit() and int(length) > limit:
+        raise Rejected(outcomes.BODY_TOO_LARGE, f"the body has {int(length)} bytes, the limit is {limit}")
+    first, more = await _read_chunk(receive)
+    if not more and len(first) <= limit:
+        return first  # the usual case: one chunk, not joined
+    chunks, size = [first], len(first)
+    while more and size <= limit:
+        chunk, more = await _read_chunk(receive)
+        chunks.append(chunk)
+        size += len(chunk)
+    if size > limit:
+        raise Rejected(outcomes.BODY_TOO_LARGE, f"the body is over the limit of {limit} bytes")
+    return b"".join(chunks)
+
+
+async def _read_chunk(receive: Receive) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] != "http.request":
+        raise Rejected(outcomes.DISCONNECTED, "the client closed the connection before its body was complete")
+    return message["body"], message["more_body"]
+
+
+def _presented(segments: list[bytes], headers: Mapping[bytes, bytes], scope: Scope) -> list[bytes]:
+    """Every token the request presents: in the path, as a bearer, as a query parameter."""
+    presented = []
+    if len(segments) == 2:  # noqa: PLR2004 -- source and token
+        presented.append(unquote_to_bytes(segments[1]))
+    authorization = headers.get(b"authorization")
+    if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
+        presented.append(authorization[len(_BEARER) :].strip())
+    if query := scope["query_string"]:
+        pairs = parse_qsl(query.decode("latin-1"), encoding="latin-1")
+        presented += [value.encode("latin-1") for name, value in pairs if name in _TOKEN_PARAMETERS][:1]
+    return presented
+
+
+def _publish_outcome(error: PublishError) -> Outcome:
+    if isinstance(error, RecordTooLarge):
+        return outcomes.RECORD_TOO_LARGE
+    if isinstance(error, BrokerUnavailable):
+        return outcomes.BROKER_UNAVAILABLE
+    return outcomes.RECORD_REFUSED
+
+
+def _client(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
