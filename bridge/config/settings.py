@@ -1,0 +1,320 @@
+"""Every setting, once: name, type, default, limits and words. The loader, the README's table, `.env.example` and
+whatever else shows settings walk these fields (`variables`); a new setting is one field here.
+
+Not here: reading them (`load`) and the rules between them (`validate`).
+
+A description says the effect first, then the traps. Of a field's `extra`: `group` opens a group of the rendered
+tables and holds for the fields after it, `default` words a default that depends on other settings, `expected` words a
+pattern, `placeholder` stands in for a secret in examples.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from bridge.config.secrets import Secret
+from bridge.config.values import Address, Broker
+
+__all__ = ["Config", "NatsConfig", "SourceConfig"]
+
+
+class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One entrance. Its variables are BRIDGE_SOURCE_<NAME>_<FIELD>, the name in upper case with `_` for `-`."""
+
+    name: str
+    provider: str
+    token: Annotated[
+        tuple[Secret, ...],
+        Meta(
+            description="What proves the sender: it is the last part of the webhook's URL, or goes into the query or "
+            "the `Authorization` header. Several, separated by commas, spaces or new lines, are valid at once, for "
+            "rotation; the first one is in the printed URL. Each at least 16 characters of `A-Z a-z 0-9 . _ ~ -`. On "
+            "a loopback listener one is made and kept if none is set.",
+            extra={
+                "default": "made and kept in the data directory on loopback, else required",
+                "expected": "tokens separated by commas, such as the output of: openssl rand -hex 32",
+                "placeholder": "changeme-openssl-rand-hex-32",
+            },
+        ),
+    ] = ()
+    verify: Annotated[
+        Literal["token", "none"],
+        Meta(
+            description="`none` takes events from anybody who knows the URL, so it must be said aloud, without a "
+            "token beside it; readiness and the log go on naming it."
+        ),
+    ] = "token"
+    success_status: Annotated[
+        int | None,
+        Meta(
+            ge=200,
+            le=299,
+            description="The status of a success. A status the provider does not count as success makes it retry "
+            "events that were taken.",
+            extra={"default": "what the provider counts, Chatlevel: 200"},
+        ),
+    ] = None
+    deadline_ms: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=60_000,
+            description="The latest answer to a request: without the broker's acknowledgement by then it is 503 and "
+            "the provider retries. Keep it below the provider's own timeout.",
+        ),
+    ] = 3000
+    max_body_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=8_388_608,
+            description="The largest body; above it 413. Twice this and 4 KiB must fit into the broker's largest "
+            "message (NATS: `max_payload`, 1 MiB).",
+        ),
+    ] = 262_144
+    devices: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Only events of these devices are taken, others get 403. A token that leaks then forges "
+            "no other tenant's events.",
+            examples=["480213,480214"],
+            extra={"default": "all"},
+        ),
+    ] = ()
+    public_url: Annotated[
+        str | None,
+        Meta(
+            description="Where the provider reaches this bridge from outside: `/webhooks/<source>/<token>` is added "
+            "to it in the URL that `serve` prints. It opens nothing by itself.",
+            examples=["https://hooks.example.com"],
+        ),
+    ] = None
+
+    def variable(self, field: str) -> str:
+        """The full name of this source's variable: `token` -> `BRIDGE_SOURCE_SHOP1_TOKEN`."""
+        return f"BRIDGE_SOURCE_{self.name.upper().replace('-', '_')}_{field.upper()}"
+
+
+_STREAM = {"expected": "1 to 64 characters of A-Z a-z 0-9 _ -"}
+_NO_SPACES = {"expected": "text without spaces"}
+
+
+class NatsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How to use NATS. The variables are BRIDGE_NATS_<FIELD>."""
+
+    stream: Annotated[
+        str,
+        Meta(
+            pattern=r"\A[A-Za-z0-9_-]{1,64}\Z",
+            description="The JetStream stream that holds the events' subjects.",
+            extra=_STREAM,
+        ),
+    ] = "EVENTS"
+    replicas: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=5,
+            description="Copies of the stream when it is created: 3 on a cluster survives the loss of a server, 1 "
+            "loses events with its disk.",
+        ),
+    ] = 1
+    retention_s: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=315_360_000,
+            description="How long events stay when the stream is created. Consumers that are away longer lose events; "
+            "not below `BRIDGE_DEDUP_WINDOW_S`.",
+        ),
+    ] = 604_800
+    user: Annotated[
+        str | None, Meta(pattern=r"\A\S+\Z", description="The user, together with the password.", extra=_NO_SPACES)
+    ] = None
+    password: Annotated[
+        Secret | None, Meta(description="The user's password.", extra={"placeholder": "changeme"})
+    ] = None
+    token: Annotated[
+        Secret | None,
+        Meta(description="The server's token, where it uses one for all.", extra={"placeholder": "changeme"}),
+    ] = None
+    nkey: Annotated[
+        Secret | None,
+        Meta(description="The user's nkey seed, the text that begins with `SU`.", extra={"placeholder": "SU…"}),
+    ] = None
+    creds: Annotated[
+        Secret | None,
+        Meta(
+            description="The content of a `.creds` file (user JWT and seed); with `_FILE` the path of one.",
+            extra={"placeholder": "-----BEGIN NATS USER JWT-----…"},
+        ),
+    ] = None
+    tls_ca_file: Annotated[
+        Path | None,
+        Meta(
+            description="The certificates that the server's must be signed by; PEM.",
+            examples=["/etc/nats/ca.pem"],
+            extra={"default": "the system's"},
+        ),
+    ] = None
+    tls_cert_file: Annotated[
+        Path | None, Meta(description="Our client certificate for mTLS; PEM.", examples=["/etc/nats/client.pem"])
+    ] = None
+    tls_key_file: Annotated[
+        Path | None,
+        Meta(description="Its key, without a pass phrase; PEM.", examples=["/etc/nats/client-key.pem"]),
+    ] = None
+    tls_first: Annotated[
+        bool,
+        Meta(description="TLS before the server's first word; only for servers with `handshake_first`, others hang."),
+    ] = False
+    tls_hostname: Annotated[
+        str | None,
+        Meta(
+            pattern=r"\A\S+\Z",
+            description="The name in the server's certificate, where it is not the host of the URL.",
+            examples=["nats.internal"],
+            extra={"default": "the URL's host", **_NO_SPACES},
+        ),
+    ] = None
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The bridge's settings. The variables are BRIDGE_<FIELD>; what `load` returns fulfils every rule."""
+
+    broker: Annotated[
+        Broker,
+        Meta(
+            description="Where the events go. `embedded:` runs a NATS server of our own, its store in the data "
+            "directory; `nats://` and `tls://` take several hosts of one cluster. Credentials have variables of their "
+            "own.",
+            examples=["nats://nats-0:4222,nats-1:4222", "tls://nats.example.com:4222"],
+            extra={"group": "Broker"},
+        ),
+    ] = Broker("embedded")
+    provision: Annotated[
+        Literal["create", "check", "off"],
+        Meta(
+            description="What to do about the stream at start: `create` makes it and adds missing subjects, never "
+            "takes away; `check` names what is missing and is not ready; `off` does not look.",
+            extra={"default": "`create` for `embedded:`, else `check`"},
+        ),
+    ] = "create"
+    require_durable: Annotated[
+        bool,
+        Meta(
+            description="Weak durability (one replica, old events discarded when full, …) makes the bridge not ready "
+            "instead of being warned of."
+        ),
+    ] = False
+    data_dir: Annotated[
+        Path,
+        Meta(
+            description="Holds the embedded broker's store and the tokens made for sources without one. Must outlive "
+            "the process, and belongs to one bridge."
+        ),
+    ] = Path("data")
+    dedup_window_s: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=604_800,
+            description="A retry of an event within this time is not published again. Shorter than the provider's "
+            "retries and late ones become duplicates (Chatlevel: 3990 s); longer costs memory, in the broker too.",
+        ),
+    ] = 4500
+    embedded_listen: Annotated[
+        Address,
+        Meta(
+            description="Where the embedded broker listens, for any NATS client to consume from. It asks for no "
+            "login: whoever reaches it reads and writes everything."
+        ),
+    ] = Address("127.0.0.1", 4222)
+    listen: Annotated[
+        Address,
+        Meta(
+            description="Where webhooks come in: `/webhooks/<source>`. Beyond loopback the broker must be named and "
+            "each source needs a token.",
+            examples=["0.0.0.0:8080"],
+            extra={"group": "Listeners"},
+        ),
+    ] = Address("127.0.0.1", 8080)
+    ops_listen: Annotated[
+        Address,
+        Meta(
+            description="Health and metrics. Not for the Internet: it asks for no login.",
+            examples=["0.0.0.0:8081"],
+        ),
+    ] = Address("127.0.0.1", 8081)
+    tls_cert_file: Annotated[
+        Path | None,
+        Meta(
+            description="HTTPS at the webhook listener itself: the certificate chain, PEM. Not needed behind an "
+            "ingress or a tunnel.",
+            examples=["/etc/bridge/tls.crt"],
+        ),
+    ] = None
+    tls_key_file: Annotated[
+        Path | None,
+        Meta(description="The certificate's key, without a pass phrase; PEM.", examples=["/etc/bridge/tls.key"]),
+    ] = None
+    sources: Annotated[
+        tuple[SourceConfig, ...],
+        Meta(
+            description="The entrances, separated by commas: a provider's name, or `name=provider` for several of "
+            "one provider. The name is in the URL and in topics: `a-z 0-9 -`. Renaming changes both.",
+            examples=["shop1=chatlevel,shop2=chatlevel"],
+            extra={"group": "Sources", "default": "`chatlevel`"},
+        ),
+    ] = (SourceConfig(name="chatlevel", provider="chatlevel"),)
+    nats: NatsConfig = NatsConfig()
+    max_in_flight: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65_536,
+            description="Requests handled at the same time; one more is answered 503 at once instead of queueing "
+            "behind a slow broker. Bounds memory: times the body limit.",
+            extra={"group": "Limits"},
+        ),
+    ] = 1024
+    header_timeout_ms: Annotated[
+        int,
+        Meta(ge=100, le=60_000, description="A connection whose request header is not complete by then is closed."),
+    ] = 5000
+    max_header_bytes: Annotated[
+        int, Meta(ge=1024, le=1_048_576, description="The largest request line and headers; more are refused and the connection closed.")
+    ] = 16_384
+    shutdown_timeout_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=600_000,
+            description="How long requests under way may take to finish after SIGTERM. Keep it above the sources' "
+            "deadlines, and Kubernetes' `terminationGracePeriodSeconds` above it.",
+        ),
+    ] = 10_000
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        Meta(
+            description="`json`, one object a line; `console` for people; `auto`: console on a terminal, else json.",
+            extra={"group": "Logs"},
+        ),
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least important lines that are written."),
+    ] = "info"
+
+    def source(self, name: str) -> SourceConfig:
+        """The source of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for source in self.sources:
+            if source.name == name:
+                return source
+        raise KeyError(name)

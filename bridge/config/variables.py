@@ -1,0 +1,124 @@
+"""The fields of `settings` as a list of environment variables: what the loader and the renderers walk."""
+
+import types
+import typing
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec.structs import FieldInfo
+
+from bridge.config.secrets import Secret
+from bridge.config.settings import Config, NatsConfig, SourceConfig
+
+__all__ = ["SOURCE_PREFIX", "Variable", "source_fields", "text_of", "variables"]
+
+SOURCE_PREFIX = "BRIDGE_SOURCE_<NAME>_"
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """One environment variable.
+
+    Attributes:
+        name: `BRIDGE_LISTEN`; for a source's `BRIDGE_SOURCE_<NAME>_TOKEN`.
+        field: its name in the struct.
+        group: the heading it is listed under.
+        annotation: the field's full type, `Annotated` with its limits.
+        type: the plain type, without None.
+        default: the value if unset.
+        meta: description, examples and limits.
+    """
+
+    name: str
+    field: str
+    group: str
+    annotation: Any
+    type: Any
+    default: Any
+    meta: msgspec.Meta
+
+    @property
+    def secret(self) -> bool:
+        """Whether the value is never shown, and `<name>_FILE` reads it from a file."""
+        return self.type in (Secret, tuple[Secret, ...])
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All values, where they are few."""
+        if self.type is bool:
+            return ("true", "false")
+        return typing.get_args(self.type) if typing.get_origin(self.type) is Literal else ()
+
+    @property
+    def limits(self) -> str:
+        """`100…60000`, or empty."""
+        return f"{self.meta.ge}…{self.meta.le}" if self.type is int else ""
+
+    @property
+    def expected(self) -> str:
+        """What the variable takes, in words for a problem's report."""
+        if self.choices:
+            return " or ".join(self.choices)
+        if self.type is int:
+            return f"a whole number, {self.limits}"
+        if worded := self.extra("expected"):
+            return worded
+        if self.type is Path:
+            return "the path of a file" if self.field.endswith("_file") else "a path"
+        return f"a value such as {self.meta.examples[0]}" if self.meta.examples else "a value"
+
+    def extra(self, key: str) -> str:
+        """One of the notes of the field's `Meta(extra=…)`, empty if it has none of that name."""
+        return str((self.meta.extra or {}).get(key, ""))
+
+
+@cache
+def variables() -> tuple[Variable, ...]:
+    """Every variable, in the order of the structs; those of a source once, with `<NAME>` in their names."""
+    return tuple(_walk(Config, "BRIDGE_", ""))
+
+
+@cache
+def source_fields() -> tuple[Variable, ...]:
+    """Those a source has."""
+    return tuple(variable for variable in variables() if variable.name.startswith(SOURCE_PREFIX))
+
+
+def text_of(value: object) -> str:
+    """A setting's value as its variable would hold it, without quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Path) and not value.is_absolute():
+        return f"./{value}"
+    if isinstance(value, tuple):
+        return ",".join(map(text_of, value))
+    return str(value)
+
+
+def _walk(struct: type[msgspec.Struct], prefix: str, group: str) -> Iterator[Variable]:
+    for field in msgspec.structs.fields(struct):
+        if field.type is NatsConfig:
+            yield from _walk(NatsConfig, "BRIDGE_NATS_", "NATS")
+        elif typing.get_origin(field.type) is Annotated:
+            variable = _variable(field, prefix, group)
+            group = variable.group
+            yield variable
+            if variable.type == tuple[SourceConfig, ...]:
+                yield from _walk(SourceConfig, SOURCE_PREFIX, group)
+
+
+def _variable(field: FieldInfo, prefix: str, group: str) -> Variable:
+    plain, meta = typing.get_args(field.type)
+    if isinstance(plain, types.UnionType):
+        plain = next(member for member in typing.get_args(plain) if member is not types.NoneType)
+    return Variable(
+        name=prefix + field.name.upper(),
+        field=field.name,
+        group=(meta.extra or {}).get("group", group),
+        annotation=field.type,
+        type=plain,
+        default=field.default,
+        meta=meta,
+    )

@@ -1,0 +1,78 @@
+"""JSON Schemas (2020-12) of every event type, generated from the structs.
+
+Written so that draft-07 tools read them as well: no `prefixItems`, no `unevaluated…`, no `$dynamicRef`.
+Objects stay open: consumers must ignore what they do not know.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from bridge.events.cloudevents import CloudEvent
+from bridge.events.model import EventType
+
+__all__ = ["ENVELOPE_PATH", "all_schemas", "incompatibilities"]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ENVELOPE_PATH = "cloudevents/event/v1.0.json"
+_ENVELOPE_ID = "urn:webhook-bridge:schema:cloudevents:event:v1.0"
+
+
+def all_schemas(types: Iterable[EventType]) -> dict[str, bytes]:
+    """Path below `schemas/` -> the file's bytes; the envelope's among them. Deterministic."""
+    schemas = {ENVELOPE_PATH: _envelope()}
+    for event_type in types:
+        schema = _schema(event_type.data, event_type.dataschema, f"data of {event_type.ce_type}")
+        if event_type.sensitive:
+            schema["x-sensitive"] = True
+        schemas[event_type.schema_path] = schema
+    return {path: _format(schema) for path, schema in sorted(schemas.items())}
+
+
+def _envelope() -> dict[str, Any]:
+    schema = _schema(CloudEvent, _ENVELOPE_ID, "CloudEvents 1.0 envelope of webhook-bridge")
+    schema["properties"]["specversion"] = {"const": "1.0"}
+    schema["properties"]["datacontenttype"] = {"const": "application/json"}
+    return schema
+
+
+def _schema(struct: type[msgspec.Struct], schema_id: str, title: str) -> dict[str, Any]:
+    (_,), components = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
+    body = components.pop(struct.__name__)
+    description = body.pop("description", "")
+    schema = {"$schema": _DIALECT, "$id": schema_id, "title": title, "description": description}
+    schema |= {key: value for key, value in body.items() if key != "title"}
+    if components:
+        schema["$defs"] = components
+    return schema
+
+
+def _format(schema: dict[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
+
+
+def incompatibilities(old: dict[str, Any], new: dict[str, Any], path: str = "$") -> list[str]:
+    """What a newer minor of one major must not do to an older one: only optional additions are allowed.
+
+    Args:
+        old: the released schema, or a part of it.
+        new: the candidate.
+        path: where we are, for the messages.
+    """
+    found = []
+    old_properties, new_properties = old.get("properties", {}), new.get("properties", {})
+    found += [f"{path}.{name}: removed" for name in old_properties if name not in new_properties]
+    newly_required = set(new.get("required", ())) - set(old.get("required", ()))
+    found += [f"{path}.{name}: newly required" for name in sorted(newly_required)]
+    no_longer = set(old.get("required", ())) - set(new.get("required", ()))
+    found += [f"{path}.{name}: no longer required" for name in sorted(no_longer)]
+    for name in old_properties.keys() & new_properties.keys():
+        found += incompatibilities(old_properties[name], new_properties[name], f"{path}.{name}")
+    for name, definition in old.get("$defs", {}).items():
+        found += incompatibilities(definition, new.get("$defs", {}).get(name, {}), f"{path}.$defs.{name}")
+    annotations = {"properties", "required", "$defs", "description", "examples", "title", "$id", "$schema", "default"}
+    for key in (old.keys() | new.keys()) - annotations:
+        if old.get(key) != new.get(key):
+            found.append(f"{path}: {key} changed from {old.get(key)!r} to {new.get(key)!r}")
+    return found
