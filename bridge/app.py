@@ -6,15 +6,11 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from litestar import Litestar, Request, Response, asgi
-from litestar.exceptions import HTTPException
-from litestar.types import Receive, Scope, Send
-
 from bridge.broker import make_publisher
 from bridge.config import Address, Config, SourceConfig
 from bridge.errors import ConfigError, Problem
+from bridge.ingest.app import make_ingest_app
 from bridge.ingest.http import Entrance, Ingest
-from bridge.ingest.outcomes import NOT_FOUND
 from bridge.ingest.pipeline import Pipeline, Prepared
 from bridge.ingest.protocol import HttpLimits, make_protocol
 from bridge.ops.app import Readiness, make_ops_app
@@ -27,7 +23,7 @@ from bridge.server import HttpServer
 from bridge.telemetry.facts import Facts
 from bridge.telemetry.metrics import Metrics
 
-__all__ = ["Bridge", "make_ingest_app"]
+__all__ = ["Bridge", "run"]
 
 class Bridge:
     """A running service: listeners, publisher and, where asked for, the embedded broker."""
@@ -65,8 +61,8 @@ class Bridge:
             undo.callback(listener.close)
             ops_listener = _bind("BRIDGE_OPS_LISTEN", config.ops_listen)
             undo.callback(ops_listener.close)
-            servers = await self._start_embedded(undo)
-            self.publisher = publisher = make_publisher(config, servers)
+            self._embedded = await self._start_embedded(undo)
+            self.publisher = publisher = make_publisher(config, self._embedded)
             await publisher.start()
             undo.push_async_callback(publisher.close)
             await self._serve(publisher, listener, ops_listener)
@@ -109,17 +105,14 @@ class Bridge:
             sources={source.name: {"verify": source.verify} for source in self.config.sources},
         )
 
-    async def _start_embedded(self, undo: contextlib.AsyncExitStack) -> tuple[str, ...]:
-        """The broker's URLs: of our own child, or as configured."""
+    async def _start_embedded(self, undo: contextlib.AsyncExitStack) -> EmbeddedServer | None:
         config = self.config
         if config.broker.kind != "embedded":
-            return config.broker.servers
-        self._embedded = EmbeddedServer(
-            config.data_dir, host=config.embedded_listen.host, port=config.embedded_listen.port
-        )
-        await self._embedded.start()
-        undo.push_async_callback(self._embedded.stop)
-        return (self._embedded.url,)
+            return None
+        embedded = EmbeddedServer(config.data_dir, host=config.embedded_listen.host, port=config.embedded_listen.port)
+        await embedded.start()
+        undo.push_async_callback(embedded.stop)
+        return embedded
 
     async def _serve(self, publisher: Publisher, listener: socket.socket, ops_listener: socket.socket) -> None:
         config = self.config
@@ -141,7 +134,7 @@ class Bridge:
             listener,
             shutdown_timeout_s=timeout_s,
             protocol=make_protocol(limits, self.facts),
-            tls=(config.tls_cert_file, config.tls_key_file) if config.tls_cert_file and config.tls_key_file else None,
+            tls=(str(config.tls_cert_file), str(config.tls_key_file)) if config.tls_cert_file else None,
         )
         ops_server = HttpServer(
             make_ops_app(self.readiness, self.metrics.registry), ops_listener, shutdown_timeout_s=1
@@ -149,25 +142,6 @@ class Bridge:
         for server in (ops_server, ingest_server):
             await server.start()
         self._servers = [ingest_server, ops_server]
-
-
-def make_ingest_app(ingest: Ingest) -> Litestar:
-    """The litestar application of the public port: the webhooks and nothing else."""
-
-    @asgi("/webhooks", is_mount=True, copy_scope=False)
-    async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
-        await ingest(scope, receive, send)
-
-    return Litestar(
-        [webhooks], openapi_config=None, logging_config=None, exception_handlers={HTTPException: _http_error}
-    )
-
-
-def _http_error(_request: Request, error: HTTPException) -> Response[dict[str, str]]:  # type: ignore[type-arg]
-    """What litestar itself refuses: paths outside the mount, a Host header that is none."""
-    code = NOT_FOUND.code if error.status_code == NOT_FOUND.status else "bad_request"
-    detail = "webhooks are at /webhooks/<source>" if code == NOT_FOUND.code else str(error.detail)
-    return Response({"error": code, "detail": detail}, status_code=error.status_code)
 
 
 def _entrance(source: SourceConfig, publisher: Publisher) -> Entrance:

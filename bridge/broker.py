@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Literal
 
-from bridge.config import Config
+from bridge.config import Config, Secret, read_secret_file
 from bridge.publishers.base import Publisher
-from bridge.publishers.nats import NatsPublisher, NatsSettings, Received, follow
+from bridge.publishers.embedded import EmbeddedServer
+from bridge.publishers.jetstream import NatsPublisher, Received, follow
+from bridge.publishers.nats.settings import NatsSettings
 from bridge.routing.table import source_subjects
 
 __all__ = ["Reader", "make_publisher", "make_reader"]
@@ -18,22 +20,55 @@ _ENVELOPE_BYTES = 4096
 Reader = Callable[[Literal["new", "all"] | datetime], AsyncIterator[Received]]
 
 
-def make_publisher(config: Config, servers: tuple[str, ...]) -> Publisher:
-    """A publisher for the broker at these URLs (of the configured one, or of our embedded child)."""
-    return NatsPublisher(_nats_settings(config, servers))
+def make_publisher(config: Config, embedded: EmbeddedServer | None) -> Publisher:
+    """A publisher for the configured broker, or for our embedded one."""
+    if embedded is not None:
+        return NatsPublisher(_nats_settings(config, (embedded.url,), embedded.server_name))
+    return NatsPublisher(_nats_settings(config, config.broker.servers, None))
 
 
 def make_reader(config: Config) -> Reader:
     """Follows every topic of the configured sources."""
     embedded = config.broker.kind == "embedded"
     servers = (f"nats://{config.embedded_listen}",) if embedded else config.broker.servers
-    settings = _nats_settings(config, servers)
+    settings = _nats_settings(config, servers, None)
 
     def read(since: Literal["new", "all"] | datetime) -> AsyncIterator[Received]:
-        return follow(settings, settings.subjects, since=since)
+        return follow(settings, since=since)
 
     return read
 
 
-def _nats_settings(config: Config, servers: tuple[str, ...]) -> NatsSettings:
-    raise NotImplementedError
+def _nats_settings(config: Config, servers: tuple[str, ...], server_name: str | None) -> NatsSettings:
+    nats = config.nats
+    return NatsSettings(
+        servers=servers,
+        subjects=source_subjects(source.name for source in config.sources),
+        stream=nats.stream,
+        provision=config.provision,
+        replicas=nats.replicas,
+        retention_s=nats.retention_s,
+        dedup_window_s=config.dedup_window_s,
+        require_durable=config.require_durable,
+        max_record_bytes=_GROWTH_FACTOR * max(source.max_body_bytes for source in config.sources) + _ENVELOPE_BYTES,
+        user=nats.user,
+        password=_reader(nats.password),
+        token=_reader(nats.token),
+        nkey=_reader(nats.nkey),
+        creds=_reader(nats.creds),
+        tls_ca_file=nats.tls_ca_file,
+        tls_cert_file=nats.tls_cert_file,
+        tls_key_file=nats.tls_key_file,
+        tls_first=nats.tls_first,
+        tls_hostname=nats.tls_hostname,
+        expected_server_name=server_name,
+        always_synced=config.broker.kind == "embedded",
+    )
+
+
+def _reader(secret: Secret | None) -> Callable[[], str] | None:
+    """The secret's value of today: a mounted file is read again at each connect, so a rotation needs no restart."""
+    if secret is None:
+        return None
+    path = secret.path
+    return secret.reveal if path is None else lambda: read_secret_file(path)

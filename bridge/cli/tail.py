@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from bridge.broker import make_reader
 from bridge.config import load
-from bridge.publishers.nats import Received
+from bridge.publishers.jetstream import Received
 
 __all__ = ["tail"]
 

@@ -1,1 +1,28 @@
-"""Settings: one typed struct from the environment, and what is rendered from it."""
+"""The settings: BRIDGE_ environment variables, read and checked once at start, frozen from then on."""
+
+from bridge.config.load import load
+from bridge.config.render import describe, env_example, variables_table
+from bridge.config.secrets import Secret, read_secret_file, split_secrets
+from bridge.config.settings import Config, NatsConfig, SourceConfig
+from bridge.config.tokens import ensure_tokens, find_token
+from bridge.config.values import Address, Broker
+from bridge.config.variables import Variable, variables
+
+__all__ = [
+    "Address",
+    "Broker",
+    "Config",
+    "NatsConfig",
+    "Secret",
+    "SourceConfig",
+    "Variable",
+    "describe",
+    "ensure_tokens",
+    "env_example",
+    "find_token",
+    "load",
+    "read_secret_file",
+    "split_secrets",
+    "variables",
+    "variables_table",
+]

@@ -39,9 +39,12 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(errors="surrogatepass"), other._value.encode(errors="surrogatepass"))
+        return hmac.compare_digest(
+            self._value.encode(errors="surrogatepass"), other._value.encode(errors="surrogatepass")
+        )
 
-    __hash__ = None  # type: ignore[assignment] -- a dict lookup would compare in variable time
+    # a dict lookup would compare hashes, in variable time
+    __hash__ = None  # type: ignore[assignment]
 
     def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
         raise TypeError("a Secret is not pickled or copied: that would put its value where nobody looks for it")

@@ -1,5 +1,7 @@
-"""Every setting, once: name, type, default, limits and words. The loader, the README's table, `.env.example` and
-whatever else shows settings walk these fields (`variables`); a new setting is one field here.
+"""Every setting, once: name, type, default, limits and words.
+
+The loader, the README's table, `.env.example` and whatever else shows settings walk these fields (`variables`);
+a new setting is one field here.
 
 Not here: reading them (`load`) and the rules between them (`validate`).
 
@@ -30,8 +32,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="What proves the sender: it is the last part of the webhook's URL, or goes into the query or "
             "the `Authorization` header. Several, separated by commas, spaces or new lines, are valid at once, for "
-            "rotation; the first one is in the printed URL. Each at least 16 characters of `A-Z a-z 0-9 . _ ~ -`. On "
-            "a loopback listener one is made and kept if none is set.",
+            "rotation; the first one is in the printed URL. Each at least 16 characters of `A-Z a-z 0-9 . _ ~ -`.",
             extra={
                 "default": "made and kept in the data directory on loopback, else required",
                 "expected": "tokens separated by commas, such as the output of: openssl rand -hex 32",
@@ -47,7 +48,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "token"
     success_status: Annotated[
-        int | None,
+        int,
         Meta(
             ge=200,
             le=299,
@@ -55,7 +56,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             "events that were taken.",
             extra={"default": "what the provider counts, Chatlevel: 200"},
         ),
-    ] = None
+    ] = 200
     deadline_ms: Annotated[
         int,
         Meta(
@@ -97,10 +98,6 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"BRIDGE_SOURCE_{self.name.upper().replace('-', '_')}_{field.upper()}"
 
 
-_STREAM = {"expected": "1 to 64 characters of A-Z a-z 0-9 _ -"}
-_NO_SPACES = {"expected": "text without spaces"}
-
-
 class NatsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How to use NATS. The variables are BRIDGE_NATS_<FIELD>."""
 
@@ -109,7 +106,7 @@ class NatsConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             pattern=r"\A[A-Za-z0-9_-]{1,64}\Z",
             description="The JetStream stream that holds the events' subjects.",
-            extra=_STREAM,
+            extra={"expected": "1 to 64 characters of A-Z a-z 0-9 _ -"},
         ),
     ] = "EVENTS"
     replicas: Annotated[
@@ -131,11 +128,15 @@ class NatsConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 604_800
     user: Annotated[
-        str | None, Meta(pattern=r"\A\S+\Z", description="The user, together with the password.", extra=_NO_SPACES)
+        str | None,
+        Meta(
+            description="The user, together with the password.",
+            examples=["bridge"],
+        ),
     ] = None
-    password: Annotated[
-        Secret | None, Meta(description="The user's password.", extra={"placeholder": "changeme"})
-    ] = None
+    password: Annotated[Secret | None, Meta(description="The user's password.", extra={"placeholder": "changeme"})] = (
+        None
+    )
     token: Annotated[
         Secret | None,
         Meta(description="The server's token, where it uses one for all.", extra={"placeholder": "changeme"}),
@@ -173,10 +174,9 @@ class NatsConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls_hostname: Annotated[
         str | None,
         Meta(
-            pattern=r"\A\S+\Z",
             description="The name in the server's certificate, where it is not the host of the URL.",
             examples=["nats.internal"],
-            extra={"default": "the URL's host", **_NO_SPACES},
+            extra={"default": "the URL's host"},
         ),
     ] = None
 
@@ -216,15 +216,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "the process, and belongs to one bridge."
         ),
     ] = Path("data")
-    dedup_window_s: Annotated[
-        int,
-        Meta(
-            ge=60,
-            le=604_800,
-            description="A retry of an event within this time is not published again. Shorter than the provider's "
-            "retries and late ones become duplicates (Chatlevel: 3990 s); longer costs memory, in the broker too.",
-        ),
-    ] = 4500
     embedded_listen: Annotated[
         Address,
         Meta(
@@ -280,12 +271,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             extra={"group": "Limits"},
         ),
     ] = 1024
+    dedup_window_s: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=604_800,
+            description="A retry of an event within this time is not published again. Shorter than the provider's "
+            "retries and late ones become duplicates (Chatlevel: 3990 s); longer costs memory, in the broker too.",
+        ),
+    ] = 4500
     header_timeout_ms: Annotated[
         int,
         Meta(ge=100, le=60_000, description="A connection whose request header is not complete by then is closed."),
     ] = 5000
     max_header_bytes: Annotated[
-        int, Meta(ge=1024, le=1_048_576, description="The largest request line and headers; more are refused and the connection closed.")
+        int,
+        Meta(
+            ge=1024,
+            le=1_048_576,
+            description="The largest request line and headers; more are refused and the connection closed.",
+        ),
     ] = 16_384
     shutdown_timeout_ms: Annotated[
         int,

@@ -13,7 +13,7 @@ from msgspec.structs import FieldInfo
 from bridge.config.secrets import Secret
 from bridge.config.settings import Config, NatsConfig, SourceConfig
 
-__all__ = ["SOURCE_PREFIX", "Variable", "source_fields", "text_of", "variables"]
+__all__ = ["SOURCE_PREFIX", "Variable", "text_of", "variables"]
 
 SOURCE_PREFIX = "BRIDGE_SOURCE_<NAME>_"
 
@@ -22,19 +22,19 @@ class Variable(msgspec.Struct, frozen=True):
     """One environment variable.
 
     Attributes:
+        owner: the struct that has it.
         name: `BRIDGE_LISTEN`; for a source's `BRIDGE_SOURCE_<NAME>_TOKEN`.
         field: its name in the struct.
         group: the heading it is listed under.
-        annotation: the field's full type, `Annotated` with its limits.
-        type: the plain type, without None.
+        type: the field's type, without its `Meta` and without None.
         default: the value if unset.
         meta: description, examples and limits.
     """
 
+    owner: type[msgspec.Struct]
     name: str
     field: str
     group: str
-    annotation: Any
     type: Any
     default: Any
     meta: msgspec.Meta
@@ -53,8 +53,8 @@ class Variable(msgspec.Struct, frozen=True):
 
     @property
     def limits(self) -> str:
-        """`100…60000`, or empty."""
-        return f"{self.meta.ge}…{self.meta.le}" if self.type is int else ""
+        """`100 to 60000`, or empty."""
+        return f"{self.meta.ge} to {self.meta.le}" if self.type is int else ""
 
     @property
     def expected(self) -> str:
@@ -62,28 +62,22 @@ class Variable(msgspec.Struct, frozen=True):
         if self.choices:
             return " or ".join(self.choices)
         if self.type is int:
-            return f"a whole number, {self.limits}"
-        if worded := self.extra("expected"):
+            return f"a whole number from {self.limits}"
+        if worded := self.note("expected"):
             return worded
         if self.type is Path:
             return "the path of a file" if self.field.endswith("_file") else "a path"
         return f"a value such as {self.meta.examples[0]}" if self.meta.examples else "a value"
 
-    def extra(self, key: str) -> str:
+    def note(self, key: str) -> str:
         """One of the notes of the field's `Meta(extra=…)`, empty if it has none of that name."""
         return str((self.meta.extra or {}).get(key, ""))
 
 
 @cache
-def variables() -> tuple[Variable, ...]:
-    """Every variable, in the order of the structs; those of a source once, with `<NAME>` in their names."""
-    return tuple(_walk(Config, "BRIDGE_", ""))
-
-
-@cache
-def source_fields() -> tuple[Variable, ...]:
-    """Those a source has."""
-    return tuple(variable for variable in variables() if variable.name.startswith(SOURCE_PREFIX))
+def variables(owner: type[msgspec.Struct] | None = None) -> tuple[Variable, ...]:
+    """Every variable, or a struct's own, in their order; those of a source once, with `<NAME>` in their names."""
+    return tuple(variable for variable in _walk(Config, "BRIDGE_", "") if owner in (None, variable.owner))
 
 
 def text_of(value: object) -> str:
@@ -102,22 +96,22 @@ def _walk(struct: type[msgspec.Struct], prefix: str, group: str) -> Iterator[Var
         if field.type is NatsConfig:
             yield from _walk(NatsConfig, "BRIDGE_NATS_", "NATS")
         elif typing.get_origin(field.type) is Annotated:
-            variable = _variable(field, prefix, group)
+            variable = _variable(struct, field, prefix, group)
             group = variable.group
             yield variable
             if variable.type == tuple[SourceConfig, ...]:
                 yield from _walk(SourceConfig, SOURCE_PREFIX, group)
 
 
-def _variable(field: FieldInfo, prefix: str, group: str) -> Variable:
+def _variable(owner: type[msgspec.Struct], field: FieldInfo, prefix: str, group: str) -> Variable:
     plain, meta = typing.get_args(field.type)
     if isinstance(plain, types.UnionType):
         plain = next(member for member in typing.get_args(plain) if member is not types.NoneType)
     return Variable(
+        owner=owner,
         name=prefix + field.name.upper(),
         field=field.name,
         group=(meta.extra or {}).get("group", group),
-        annotation=field.type,
         type=plain,
         default=field.default,
         meta=meta,

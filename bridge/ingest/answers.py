@@ -41,6 +41,9 @@ async def answer(
         retry_after_s: delta-seconds of Retry-After (RFC 9110, 10.2.3).
         close: end the connection after it, since the rest of the request is not read.
     """
+    if status == 204:  # noqa: PLR2004 -- RFC 9110, 15.3.5: no content, or the next answer on the connection is misread
+        await _send(send, status, [], b"")
+        return
     body = _encode(content)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if retry_after_s is not None:

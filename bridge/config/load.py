@@ -1,0 +1,87 @@
+"""The environment becomes a `Config`, or a `ConfigError` with every problem there is. Nothing is written here."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from bridge.config.reader import Reader
+from bridge.config.settings import Config, NatsConfig
+from bridge.config.sources import read_sources
+from bridge.config.validate import validate
+from bridge.config.variables import variables
+from bridge.errors import ConfigError, Problem
+from bridge.providers.base import Provider
+
+__all__ = ["load"]
+
+_PREFIX = "BRIDGE_"
+
+
+def load(env: Mapping[str, str], *, providers: Mapping[str, Provider] | None = None) -> Config:
+    """Read and check all settings.
+
+    Reads the files that `…_FILE` variables name, and writes none. Tokens that the bridge makes itself are not there
+    yet: `ensure_tokens`.
+
+    Args:
+        env: such as `os.environ`. Only names that begin with BRIDGE_ count.
+        providers: name -> provider; the built-in ones if not given.
+
+    Raises:
+        ConfigError: with all problems; no message has a secret's value.
+    """
+    if providers is None:
+        from bridge.providers import PROVIDERS  # noqa: PLC0415 -- rendering settings must not import every provider
+
+        providers = PROVIDERS
+    reader = Reader(env)
+    own = {
+        variable.field: reader.read(variable, variable.name)
+        for variable in variables(Config)
+        if variable.field != "sources"
+    }
+    nats = {variable.field: reader.read(variable, variable.name) for variable in variables(NatsConfig)}
+    sources = read_sources(reader, providers)
+    config = Config(**own, nats=NatsConfig(**nats), sources=sources)
+    if "BRIDGE_PROVISION" not in reader.given and config.broker.kind != "embedded":
+        config = msgspec.structs.replace(config, provision="check")
+    problems = [*reader.problems, *_unknown(env, reader), *validate(config, reader.given, reader.broken)]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _unknown(env: Mapping[str, str], reader: Reader) -> Iterator[Problem]:
+    links = _service_links(env)
+    for name in sorted(env):
+        if not name.startswith(_PREFIX) or name in reader.known or (links and links.fullmatch(name)):
+            continue
+        if name.startswith("BRIDGE_SOURCE_"):
+            if "BRIDGE_SOURCES" in reader.broken:
+                continue  # perhaps right, once the sources are
+            hint = "a source that BRIDGE_SOURCES names and one of its variables"
+        else:
+            hint = "one of the variables in the README"
+        known = sorted(other.removeprefix(_PREFIX) for other in reader.known)
+        near = difflib.get_close_matches(name.removeprefix(_PREFIX), known, 1)
+        yield Problem(name, "is no variable of this version", f"{_PREFIX}{near[0]}, perhaps" if near else hint)
+
+
+def _service_links(env: Mapping[str, str]) -> re.Pattern[str] | None:
+    """What Kubernetes puts into every container for a Service called `bridge` or `bridge-…`.
+
+    BRIDGE_SERVICE_HOST, BRIDGE_PORT=tcp://…, BRIDGE_PORT_8080_TCP_ADDR and so on ("Accessing the Service" in its
+    documentation); they are not the operator's mistake. Only with the pair of host and port, for BRIDGE_PORT=8080
+    alone is one.
+    """
+    services = [
+        re.escape(name.removesuffix("_SERVICE_HOST"))
+        for name in env
+        if name.startswith(_PREFIX) and name.endswith("_SERVICE_HOST") and f"{name[:-5]}_PORT" in env
+    ]
+    if not services:
+        return None
+    port = r"PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?"
+    return re.compile(rf"({'|'.join(services)})_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|{port})")

@@ -1,0 +1,126 @@
+"""The settings as text for people: the README's table, `.env.example`, the start-up log line. All from the structs."""
+
+import textwrap
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from bridge.config.secrets import Secret
+from bridge.config.settings import Config, SourceConfig
+from bridge.config.variables import SOURCE_PREFIX, Variable, text_of, variables
+
+__all__ = ["describe", "env_example", "variables_table"]
+
+_WIDTH = 100
+_EXAMPLE_SOURCE = SourceConfig(name="chatlevel", provider="chatlevel")
+
+
+def variables_table() -> str:
+    """Markdown: per group a heading and a table of variable, default and meaning. Ends with a line end."""
+    parts = []
+    for group, members in groupby(variables(), key=lambda variable: variable.group):
+        rows = "".join(map(_row, members))
+        parts.append(f"### {group}\n\n| Variable | Default | Meaning |\n|---|---|---|\n{rows}")
+    return "\n".join(parts)
+
+
+def env_example() -> str:
+    """The text of `.env.example`: every variable, commented out, with its default or an example. Ends with a line end.
+
+    Read by `docker compose`, `docker run --env-file`, systemd and shells alike, so values have no quotes.
+    """
+    lines = [
+        *_comment(
+            "Settings of webhook-bridge. Every line is commented out; after the = stands the default, or an example "
+            "where there is none."
+        ),
+        *_comment("A secret can be read from a file instead: add _FILE to its variable's name and give the path."),
+    ]
+    for group, members in groupby(variables(), key=lambda variable: variable.group):
+        lines += ["", f"# ---- {group} ----"]
+        for variable in members:
+            lines += [
+                "",
+                *_comment(_meaning(variable).replace("`", "")),
+                f"#{_example_name(variable)}={_example(variable)}",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """The effective settings for a log line: no secret, only how many there are.
+
+    Values are texts, numbers, booleans and dicts of them; what is unset is left out.
+    """
+    described = _described(config)
+    described["sources"] = {source.name: _described(source) for source in config.sources}
+    described["nats"] = _described(config.nats)
+    if config.broker.kind == "embedded":
+        described["nats"] = {name: described["nats"][name] for name in ("stream", "retention_s")}
+    else:
+        del described["embedded_listen"]
+    return described
+
+
+def _described(struct: Config | SourceConfig | msgspec.Struct) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(struct):
+        value = getattr(struct, field.name)
+        if field.name == "name" or value is None or value == ():
+            continue
+        if isinstance(value, Secret):
+            found[field.name] = "set"
+        elif isinstance(value, tuple) and isinstance(value[0], Secret):
+            found[f"{field.name}s"] = len(value)
+        elif isinstance(value, bool | int | str):
+            found[field.name] = value
+        elif field.name not in ("nats", "sources"):
+            found[field.name] = text_of(value)
+    return found
+
+
+def _row(variable: Variable) -> str:
+    cells = (f"`{variable.name}`", _default(variable), _meaning(variable))
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
+
+
+def _default(variable: Variable) -> str:
+    if worded := variable.note("default"):
+        return worded
+    return "" if variable.default in (None, ()) else f"`{text_of(variable.default)}`"
+
+
+def _meaning(variable: Variable) -> str:
+    """The description with what may be set: choices, limits, an example."""
+    text = str(variable.meta.description)
+    if variable.choices and not all(f"`{choice}`" in text for choice in variable.choices):
+        text += f" One of {', '.join(f'`{choice}`' for choice in variable.choices)}."
+    if variable.limits:
+        text += f" From {variable.limits}."
+    if variable.meta.examples:
+        text += f" Example: {' or '.join(f'`{example}`' for example in variable.meta.examples)}."
+    if variable.secret:
+        text += " Secret."
+    return text
+
+
+def _example_name(variable: Variable) -> str:
+    if variable.name.startswith(SOURCE_PREFIX):
+        return _EXAMPLE_SOURCE.variable(variable.field)
+    return variable.name
+
+
+def _example(variable: Variable) -> str:
+    if variable.secret:
+        return variable.note("placeholder")
+    if variable.field == "sources":
+        return ",".join(source.name for source in variable.default)
+    if variable.default not in (None, ()):
+        return text_of(variable.default)
+    return str(variable.meta.examples[0]) if variable.meta.examples else ""
+
+
+def _comment(text: str) -> Iterator[str]:
+    return (f"# {line}" for line in textwrap.wrap(text, _WIDTH - 2))

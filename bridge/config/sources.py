@@ -1,0 +1,80 @@
+"""BRIDGE_SOURCES and the variables of each source it names."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+from bridge.config.reader import Reader
+from bridge.config.settings import SourceConfig
+from bridge.config.values import shown
+from bridge.config.variables import Variable, variables
+from bridge.providers.base import Provider
+
+__all__ = ["clashes", "read_sources"]
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII)
+_MAX_NAME = 40  # a part of every topic and of the environment's names
+_EXPECTED = "a provider's name, or name=provider, separated by commas: shop1=chatlevel,shop2=chatlevel"
+
+
+def read_sources(reader: Reader, providers: Mapping[str, Provider]) -> tuple[SourceConfig, ...]:
+    """The sources that could be read; what is wrong is in the reader's problems."""
+    text = reader.text("BRIDGE_SOURCES", _EXPECTED)
+    named = _named(reader, "chatlevel" if text is None else text, providers)
+    fields = variables(SourceConfig)
+    for variable, names in clashes(named, fields).items():
+        reader.problem(
+            "BRIDGE_SOURCES", f"makes {variable} mean two things, for {' and '.join(names)}", "another name for one"
+        )
+    return tuple(_source(reader, name, provider, providers[provider]) for name, provider in named.items())
+
+
+def clashes(names: Iterable[str], fields: Iterable[Variable]) -> dict[str, list[str]]:
+    """Variables that would belong to more than one source.
+
+    Source `a` with a field `B_TOKEN` and source `a-b` with a field `TOKEN` would share BRIDGE_SOURCE_A_B_TOKEN.
+    """
+    fields = tuple(fields)
+    owners: dict[str, list[str]] = {}
+    for name in names:
+        source = SourceConfig(name=name, provider="")
+        for field in fields:
+            for suffix in ("", "_FILE") if field.secret else ("",):
+                owners.setdefault(source.variable(field.field) + suffix, []).append(name)
+    return {variable: sources for variable, sources in owners.items() if len(sources) > 1}
+
+
+def _named(reader: Reader, text: str, providers: Mapping[str, Provider]) -> dict[str, str]:
+    """Name -> provider of the entries that are right."""
+    named: dict[str, str] = {}
+    for entry in text.split(","):
+        name, equals, provider = (part.strip() for part in entry.partition("="))
+        provider = provider if equals else name
+        if not name or not provider:
+            reader.problem("BRIDGE_SOURCES", f"has an incomplete entry {shown(entry.strip())}", _EXPECTED)
+        elif provider not in providers:
+            reader.problem(
+                "BRIDGE_SOURCES", f"names no provider of this version: {shown(provider)}", _nearest(provider, providers)
+            )
+        elif len(name) > _MAX_NAME or not _NAME.fullmatch(name):
+            expected = f"a-z, 0-9 and single - inside, a letter first, {_MAX_NAME} characters at most"
+            reader.problem("BRIDGE_SOURCES", f"has the name {shown(name)}", expected)
+        elif name in named:
+            reader.problem("BRIDGE_SOURCES", f"has the name {shown(name)} twice", "name=provider with different names")
+        else:
+            named[name] = provider
+    return named
+
+
+def _nearest(provider: str, providers: Iterable[str]) -> str:
+    if near := difflib.get_close_matches(provider.lower(), providers, 1):
+        return f"{near[0]}, perhaps"
+    return f"one of {', '.join(sorted(providers))}"
+
+
+def _source(reader: Reader, name: str, provider: str, code: Provider) -> SourceConfig:
+    empty = SourceConfig(name=name, provider=provider)
+    values = {field.field: reader.read(field, empty.variable(field.field)) for field in variables(SourceConfig)}
+    if empty.variable("success_status") not in reader.given:
+        values["success_status"] = code.success_status
+    return SourceConfig(name=name, provider=provider, **values)

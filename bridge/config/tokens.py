@@ -1,0 +1,117 @@
+"""Tokens the bridge makes for sources that have none, kept in the data directory.
+
+Only behind a loopback listener: `validate` refuses the rest.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from bridge.config.secrets import Secret, read_secret_file
+from bridge.config.settings import Config, SourceConfig
+from bridge.config.validate import TOKEN_SHAPE
+from bridge.errors import ConfigError, Problem
+
+__all__ = ["ensure_tokens", "find_token"]
+
+_TOKEN_BYTES = 32  # 256 bits
+
+
+def ensure_tokens(config: Config) -> Config:
+    """The config with a token for each source that must prove its sender.
+
+    Missing ones are made once and kept in `<data_dir>/tokens/<source>`, readable by the owner alone, so that the URL
+    given to a provider stays true over restarts. Several processes may call this at the same time.
+
+    Raises:
+        ConfigError: a token cannot be kept or read; all of them.
+    """
+    problems: list[Problem] = []
+    sources: list[SourceConfig] = []
+    for source in config.sources:
+        if source.verify == "none" or source.token:
+            sources.append(source)
+            continue
+        path = _path(config, source)
+        try:
+            token = _kept(path) or _made(path)
+            sources.append(msgspec.structs.replace(source, token=(token,)))
+        except (OSError, ValueError) as error:
+            problems.append(_problem(source, path, error))
+    if problems:
+        raise ConfigError(problems)
+    return msgspec.structs.replace(config, sources=tuple(sources))
+
+
+def find_token(config: Config, source: str) -> Secret | None:
+    """The token to send to that source: the first configured one, or the kept one; None if it asks for none.
+
+    Nothing is made: before the first `serve` there is no kept token either.
+
+    Raises:
+        KeyError: there is no such source.
+        ConfigError: the kept token cannot be read.
+    """
+    found = config.source(source)
+    if found.verify == "none":
+        return None
+    if found.token:
+        return found.token[0]
+    path = _path(config, found)
+    try:
+        return _kept(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError([_problem(found, path, error)]) from error
+
+
+def _path(config: Config, source: SourceConfig) -> Path:
+    return config.data_dir / "tokens" / source.name
+
+
+def _kept(path: Path) -> Secret | None:
+    try:
+        value = read_secret_file(path)
+    except FileNotFoundError:
+        return None
+    if not TOKEN_SHAPE.fullmatch(value):
+        raise ValueError("holds no token of ours; delete it to have a new one made")
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+    return Secret(value, path)
+
+
+def _made(path: Path) -> Secret:
+    """A new token, on disk before anybody can be told of it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{token}\n")
+            file.flush()
+            os.fsync(descriptor)
+        try:
+            os.link(draft, path)  # whole or not at all, and never over another process's token
+        except FileExistsError:
+            pass
+        except OSError:
+            draft.replace(path)  # a file system without hard links
+    finally:
+        draft.unlink(missing_ok=True)
+    kept = _kept(path)
+    if kept is None:
+        raise OSError(None, "it vanished while it was made")
+    return kept
+
+
+def _problem(source: SourceConfig, path: Path, error: OSError | ValueError) -> Problem:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return Problem(
+        source.variable("token"),
+        f"is not set, and the token made for source {source.name} cannot be kept in {path}: {reason}",
+        "a secret (make one: openssl rand -hex 32), or a BRIDGE_DATA_DIR that can be written to",
+    )

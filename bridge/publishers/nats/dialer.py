@@ -1,0 +1,140 @@
+"""Which server to try next, with which login and which TLS. One attempt at a time; the pace is the supervisor's."""
+
+import re
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from nats.aio.client import RawCredentials
+
+from bridge.publishers.nats.faults import BadLogin
+from bridge.publishers.nats.link import Link
+from bridge.publishers.nats.settings import NatsSettings, ReadSecret
+
+__all__ = ["Dialer"]
+
+_DEFAULT_PORT = 4222
+_MAX_DISCOVERED = 16
+_JWT = re.compile(r"-BEGIN NATS USER JWT-+\s+([\w=.\-]+)\s")
+_SEED = re.compile(r"-BEGIN USER NKEY SEED-+\s+([A-Z2-7=]+)\s")
+
+
+class Dialer:
+    """Opens links to the servers of one cluster, in turn: the configured ones, then those they told of."""
+
+    def __init__(self, settings: NatsSettings) -> None:
+        self._settings = settings
+        self._configured = [_split(server) for server in settings.servers]
+        self._discovered: list[SplitResult] = []
+        self._next = 0
+
+    @property
+    def servers(self) -> int:
+        """How many attempts try each server once."""
+        return len(self._configured) + len(self._discovered)
+
+    async def dial(self, make_link: Callable[[bool], Link]) -> Link:
+        """Try the next server.
+
+        Args:
+            make_link: makes an unopened link; is told whether TLS is required.
+
+        Raises:
+            Exception: for `faults.connect_reason`.
+        """
+        servers = self._configured + self._discovered
+        self._next = (self._next + 1) % len(servers)
+        server = servers[self._next - 1]
+        tls_required = self._requires_tls()
+        options = self._login() | self._tls(server, required=tls_required)
+        host = f"[{server.hostname}]" if ":" in (server.hostname or "") else server.hostname
+        link = make_link(tls_required)
+        await link.open({**options, "servers": [f"nats://{host}:{server.port or _DEFAULT_PORT}"]})
+        self._learn(link.client.info)
+        return link
+
+    def again(self) -> None:
+        """Next time begin with the server tried last."""
+        self._next = max(0, self._next - 1)
+
+    def _learn(self, info: dict[str, Any]) -> None:
+        known = {(server.hostname, server.port) for server in self._configured}
+        urls = [urlsplit(f"nats://{url}") for url in info.get("connect_urls") or () if isinstance(url, str)]
+        fresh = [url for url in urls if url.hostname and (url.hostname, url.port) not in known]
+        self._discovered = fresh[:_MAX_DISCOVERED]
+
+    def _login(self) -> dict[str, Any]:
+        settings = self._settings
+        if settings.creds is not None:
+            return {"user_credentials": RawCredentials(_clean_creds(_read(settings.creds, "CREDS")))}
+        if settings.nkey is not None:
+            seed = _read(settings.nkey, "NKEY").strip()
+            if not _SEED.search(f"-BEGIN USER NKEY SEED-\n{seed}\n"):
+                raise BadLogin("BRIDGE_NATS_NKEY is no nkey seed")
+            return {"nkeys_seed_str": seed}
+        if settings.token is not None:
+            return {"token": _read(settings.token, "TOKEN")}
+        if settings.user is not None:
+            password = _read(settings.password, "PASSWORD") if settings.password is not None else ""
+            return {"user": settings.user, "password": password}
+        url = self._configured[0]
+        if url.username is None:
+            return {}
+        if url.password is None:
+            return {"token": unquote(url.username)}
+        return {"user": unquote(url.username), "password": unquote(url.password)}
+
+    def _requires_tls(self) -> bool:
+        settings = self._settings
+        asked = settings.tls_ca_file or settings.tls_cert_file or settings.tls_hostname or settings.tls_first
+        return bool(asked) or any(server.scheme == "tls" for server in self._configured)
+
+    def _tls(self, server: SplitResult, *, required: bool) -> dict[str, Any]:
+        if not required:
+            return {}  # and if the server asks for it, the library verifies against the system's authorities
+        settings = self._settings
+        # Servers found by discovery are known by address alone; their certificates are for the name we were given.
+        name = settings.tls_hostname or (server if server in self._configured else self._configured[0]).hostname
+        return {"tls": _tls_context(settings), "tls_hostname": name, "tls_handshake_first": settings.tls_first}
+
+
+def _split(server: str) -> SplitResult:
+    url = urlsplit(server)
+    if url.scheme not in ("nats", "tls") or not url.hostname:
+        raise ValueError("a NATS server is nats://host:port or tls://host:port")
+    return url
+
+
+def _read(secret: ReadSecret, name: str) -> str:
+    try:
+        return secret()
+    except (OSError, ValueError) as error:
+        raise BadLogin(f"BRIDGE_NATS_{name} cannot be read ({type(error).__name__})") from error
+
+
+def _clean_creds(text: str) -> str:
+    """The two parts the library looks for. It would look for ever in a text without them."""
+    jwt, seed = _JWT.search(f"{text}\n"), _SEED.search(f"{text}\n")
+    if jwt is None or seed is None:
+        raise BadLogin("BRIDGE_NATS_CREDS holds no user JWT with its seed")
+    return (
+        f"-----BEGIN NATS USER JWT-----\n{jwt[1]}\n------END NATS USER JWT------\n"
+        f"-----BEGIN USER NKEY SEED-----\n{seed[1]}\n------END USER NKEY SEED------\n"
+    )
+
+
+def _tls_context(settings: NatsSettings) -> ssl.SSLContext:
+    """Read at each connect, so renewed files are picked up."""
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise BadLogin(f"BRIDGE_NATS_TLS_CA_FILE cannot be used ({type(error).__name__})") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.tls_cert_file is not None:
+        try:
+            # An empty pass phrase: without one OpenSSL would ask the terminal for it, and block.
+            context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password="")
+        except (OSError, ssl.SSLError) as error:
+            raise BadLogin(f"BRIDGE_NATS_TLS_CERT_FILE and _KEY_FILE cannot be used ({type(error).__name__})") from error
+    return context

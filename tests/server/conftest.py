@@ -1,0 +1,145 @@
+"""The public port as it is served, in this process, on a free port.
+
+The broker is not under test here: `Doorstep` stands where a publisher would and does what a test tells it.
+Answers that need a real broker are tested in tests/e2e.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+
+from bridge.ingest.app import make_ingest_app
+from bridge.ingest.http import Entrance, Ingest
+from bridge.ingest.pipeline import Pipeline
+from bridge.ingest.protocol import HttpLimits, make_protocol
+from bridge.providers import PROVIDERS
+from bridge.providers.signatures import TokenVerifier
+from bridge.publishers.base import HeaderDialect, Record
+from bridge.routing.table import build_table
+from bridge.server import HttpServer
+from bridge.telemetry.facts import Facts
+from bridge.telemetry.metrics import Metrics
+
+TOKEN = "correct-horse-battery-staple"
+NEXT_TOKEN = "the-token-of-next-month"
+
+
+class Doorstep:
+    """Keeps what is handed over, or behaves as told."""
+
+    dialect = HeaderDialect(prefix="ce-", content_type="Content-Type", percent_encode=True)
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.behave: Callable[[Record], Awaitable[None]] | None = None
+
+    async def publish(self, record: Record) -> None:
+        if self.behave is not None:
+            await self.behave(record)
+        self.records.append(record)
+
+
+class Served:
+    """A running entrance and ways to talk to it."""
+
+    def __init__(self, port: int, publisher: Doorstep, metrics: Metrics, ingest: Ingest) -> None:
+        self.port = port
+        self.publisher = publisher
+        self.metrics = metrics
+        self.ingest = ingest
+        self.url = f"http://127.0.0.1:{port}/webhooks/shop/{TOKEN}"
+
+    async def post(self, body: bytes, **kwargs: Any) -> httpx.Response:
+        async with httpx.AsyncClient() as client:
+            return await client.post(kwargs.pop("url", self.url), content=body, **kwargs)
+
+    async def raw(self, data: bytes, *, half_close: bool = False) -> bytes:
+        """Send bytes, read until the server closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        if half_close:
+            writer.write_eof()
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+
+    def outcomes(self) -> dict[str, float]:
+        """Deliveries counted by outcome."""
+        return {
+            sample.labels["outcome"]: sample.value
+            for metric in self.metrics.deliveries.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        }
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start an entrance with the limits a test wants; all are stopped at its end."""
+    running: list[HttpServer] = []
+
+    async def start(
+        *,
+        deadline_s: float = 3.0,
+        max_body_bytes: int = 262_144,
+        max_header_bytes: int = 16_384,
+        header_timeout_s: float = 5.0,
+        max_in_flight: int = 1024,
+        devices: frozenset[str] = frozenset(),
+        success_status: int = 200,
+        verify: bool = True,
+        tls: tuple[str, str] | None = None,
+    ) -> Served:
+        publisher, metrics, provider = Doorstep(), Metrics(), PROVIDERS["chatlevel"]
+        facts = Facts(metrics)
+        entrance = Entrance(
+            name="shop",
+            verifier=TokenVerifier([TOKEN, NEXT_TOKEN]) if verify else None,
+            pipeline=Pipeline(
+                source="shop",
+                provider=provider,
+                routes=build_table("shop", provider.event_types),
+                dialect=publisher.dialect,
+                devices=devices,
+            ),
+            success_status=success_status,
+            deadline_s=deadline_s,
+            max_body_bytes=max_body_bytes,
+        )
+        ingest = Ingest({"shop": entrance}, publisher, facts, max_in_flight=max_in_flight)  # type: ignore[arg-type]
+        limits = HttpLimits(
+            header_timeout_s=header_timeout_s, max_header_bytes=max_header_bytes, max_body_bytes=max_body_bytes
+        )
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(
+            make_ingest_app(ingest), listener, shutdown_timeout_s=1, protocol=make_protocol(limits, facts), tls=tls
+        )
+        await server.start()
+        running.append(server)
+        return Served(listener.getsockname()[1], publisher, metrics, ingest)
+
+    yield start
+    for server in running:
+        await server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """Paths of an authority, a certificate for localhost signed by it, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+    for index, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(str(folder / "chain.pem"), append=index > 0)
+    return str(folder / "ca.pem"), str(folder / "chain.pem"), str(folder / "key.pem")
