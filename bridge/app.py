@@ -25,12 +25,11 @@ from bridge.telemetry.metrics import Metrics
 
 __all__ = ["Bridge", "run"]
 
+
 class Bridge:
     """A running service: listeners, publisher and, where asked for, the embedded broker."""
 
-    def __init__(
-        self, config: Config, *, on_published: Callable[[Sequence[Prepared]], None] | None = None
-    ) -> None:
+    def __init__(self, config: Config, *, on_published: Callable[[Sequence[Prepared]], None] | None = None) -> None:
         """Wire nothing yet but the config; `start` does.
 
         Args:
@@ -136,9 +135,7 @@ class Bridge:
             protocol=make_protocol(limits, self.facts),
             tls=(str(config.tls_cert_file), str(config.tls_key_file)) if config.tls_cert_file else None,
         )
-        ops_server = HttpServer(
-            make_ops_app(self.readiness, self.metrics.registry), ops_listener, shutdown_timeout_s=1
-        )
+        ops_server = HttpServer(make_ops_app(self.readiness, self.metrics.registry), ops_listener, shutdown_timeout_s=1)
         for server in (ops_server, ingest_server):
             await server.start()
         self._servers = [ingest_server, ops_server]
@@ -171,7 +168,9 @@ def _bind(variable: str, address: Address) -> socket.socket:
     except OSError as error:
         listener.close()
         found = f"cannot listen on {address}: {error.strerror or error}"
-        raise ConfigError([Problem(variable, found, "a free address of this machine, such as 127.0.0.1:8090")]) from error
+        raise ConfigError(
+            [Problem(variable, found, "a free address of this machine, such as 127.0.0.1:8090")]
+        ) from error
     listener.setblocking(False)  # noqa: FBT003 -- the socket API
     return listener
 

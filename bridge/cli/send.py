@@ -50,7 +50,9 @@ def send(what: str | None, source: str | None, url: str | None, list_events: boo
             )
     except httpx.HTTPError as error:
         where = url or f"{config.listen}"
-        click.echo(f"No answer from {where}: {error}. Is `webhook-bridge serve` running with this environment?", err=True)
+        click.echo(
+            f"No answer from {where}: {error}. Is `webhook-bridge serve` running with this environment?", err=True
+        )
         sys.exit(1)
     success = chosen.success_status or provider.success_status
     _show(what, response, success=success)
@@ -62,7 +64,9 @@ def _choose(config: Config, name: str | None) -> SourceConfig:
     if name is None:
         return config.sources[0]
     if name not in names:
-        raise click.BadParameter(f"{name!r} is not a source; BRIDGE_SOURCES has {', '.join(names)}", param_hint="--source")
+        raise click.BadParameter(
+            f"{name!r} is not a source; BRIDGE_SOURCES has {', '.join(names)}", param_hint="--source"
+        )
     return config.sources[names.index(name)]
 
 
@@ -76,7 +80,9 @@ def _body(what: str, source: SourceConfig) -> bytes:
     if path.is_file():
         return path.read_bytes()
     known = ", ".join(provider.sample_events)
-    raise click.BadParameter(f"{what!r} is neither a file nor an event of {provider.name}; events: {known}", param_hint="WHAT")
+    raise click.BadParameter(
+        f"{what!r} is neither a file nor an event of {provider.name}; events: {known}", param_hint="WHAT"
+    )
 
 
 def _show(what: str, response: httpx.Response, *, success: int) -> None:

@@ -30,9 +30,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 @click.option("--all", "from_start", is_flag=True, help="Begin with the oldest event kept, not with the next one.")
 @click.option("--since", type=click.DateTime(), help="Begin with the events stored since then (UTC).")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
-@click.option("--show-credentials", is_flag=True, help="Show QR and pairing codes, which let others take a device over.")
+@click.option(
+    "--show-credentials", is_flag=True, help="Show QR and pairing codes, which let others take a device over."
+)
 def tail(
-    pattern: str, from_start: bool, since: datetime | None, count: int | None, show_credentials: bool  # noqa: FBT001
+    pattern: str,
+    from_start: bool,  # noqa: FBT001 -- click
+    since: datetime | None,
+    count: int | None,
+    show_credentials: bool,  # noqa: FBT001 -- click
 ) -> None:
     """Follow the topics and show each event, readable.
 
@@ -92,7 +98,9 @@ class _Printer:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             event = None
         if not isinstance(event, dict):
-            self._console.print(f"[bold]{escape(received.topic)}[/bold] [red]{len(received.value)} bytes, not JSON[/red]")
+            self._console.print(
+                f"[bold]{escape(received.topic)}[/bold] [red]{len(received.value)} bytes, not JSON[/red]"
+            )
             return
         time = received.time.astimezone().strftime("%H:%M:%S")
         data = event.pop("data", None)

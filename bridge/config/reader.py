@@ -1,5 +1,6 @@
 """One variable after the other out of the environment, collecting problems instead of raising the first."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -135,17 +136,17 @@ def _converted(variable: Variable, text: str) -> Any:  # noqa: ANN401 -- the fie
         text = text.lower()  # INFO and Token are meant
     try:
         return msgspec.convert(text, Annotated[kind, variable.meta], strict=False)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeError):  # an environment's bytes that are not UTF-8 are surrogates here
         raise Unfit(variable.expected) from None
 
 
 def _path(text: str, expected: str) -> Path:
-    if "\0" in text:
-        raise Unfit(expected, "has a NUL byte in it")
     try:
+        if b"\0" in os.fsencode(text):
+            raise Unfit(expected, "has a NUL byte in it")
         return Path(text).expanduser()  # no shell has done it in a .env file or a container's spec
-    except RuntimeError:
-        raise Unfit(expected, "begins with ~ while there is no home directory") from None
+    except (RuntimeError, UnicodeError):
+        raise Unfit(expected, "names no home directory, or has characters that no path has") from None
 
 
 def _shown_path(text: str) -> str:

@@ -30,7 +30,9 @@ class CloudEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     time: Annotated[datetime, Meta(description="When it happened, by the provider's clock.")]
     recordedtime: Annotated[datetime, Meta(description="When the bridge received it.")]
     dataschema: Annotated[str, Meta(description="The schema of `data`.")]
-    partitionkey: Annotated[str, Meta(description="The record's key: events of one key keep their order.", min_length=1)]
+    partitionkey: Annotated[
+        str, Meta(description="The record's key: events of one key keep their order.", min_length=1)
+    ]
     expirytime: Annotated[datetime, Meta(description="When the content stops being of use.")] | None = None
     traceparent: Annotated[str, Meta(description="The trace the webhook came with (W3C).")] | None = None
     data: Annotated[Any, Meta(description="As `dataschema` says.")]

@@ -48,7 +48,10 @@ Extra = Annotated[
     Meta(description="Fields the gateway sent and this schema does not know, under their own names, unchanged."),
 ]
 PhoneNumber = Annotated[
-    str, Meta(description="In E.164: plus, country code, number.", examples=["+5511912340000"], pattern=r"^\+[1-9]\d{6,14}$")
+    str,
+    Meta(
+        description="In E.164: plus, country code, number.", examples=["+5511912340000"], pattern=r"^\+[1-9]\d{6,14}$"
+    ),
 ]
 
 
@@ -57,7 +60,8 @@ class Contact(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     id: Annotated[str, Meta(description="The best identifier there is: the phone number's digits, else the LID.")]
     kind: Annotated[
-        str, Meta(description="What `id` is: `phone`, `lid`, `group`, or `other`; new kinds may come.", examples=["phone"])
+        str,
+        Meta(description="What `id` is: `phone`, `lid`, `group`, or `other`; new kinds may come.", examples=["phone"]),
     ]
     phone_number: PhoneNumber | None = None
     lid: Annotated[str, Meta(description="WhatsApp's privacy id of the person.")] | None = None

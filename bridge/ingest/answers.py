@@ -4,7 +4,7 @@ import html
 from typing import Any
 
 import msgspec
-from litestar.types import Scope, Send
+from litestar.types import HTTPScope, Send
 
 __all__ = ["answer", "answer_method_not_allowed", "error_body"]
 
@@ -55,7 +55,7 @@ async def answer(
     await _send(send, status, headers, body)
 
 
-async def answer_method_not_allowed(scope: Scope, send: Send, source: str) -> None:
+async def answer_method_not_allowed(scope: HTTPScope, send: Send, source: str) -> None:
     """405 with a hint how to use the URL: a page for a browser, JSON for all others."""
     method = str(scope["method"])
     accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")

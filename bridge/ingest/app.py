@@ -1,10 +1,10 @@
 """The litestar application of the public port: the webhooks and nothing else."""
 
-from typing import Any
+from typing import Any, cast
 
 from litestar import Litestar, Request, Response, asgi
 from litestar.exceptions import HTTPException
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 
 from bridge.ingest.http import Ingest
 from bridge.ingest.outcomes import BAD_REQUEST, NOT_FOUND
@@ -17,7 +17,7 @@ def make_ingest_app(ingest: Ingest) -> Litestar:
 
     @asgi("/webhooks", is_mount=True, copy_scope=False)
     async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
-        await ingest(scope, receive, send)
+        await ingest(cast("HTTPScope", scope), receive, send)  # websockets are off
 
     return Litestar(
         [webhooks], openapi_config=None, logging_config=None, exception_handlers={HTTPException: _http_error}

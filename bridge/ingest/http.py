@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Send
 
 from bridge.errors import (
     BrokerUnavailable,
@@ -35,7 +35,7 @@ _TOKEN_PARAMETERS = ("token", "access_token")
 _BEARER = b"bearer "
 
 
-class Rejected(Exception):  # noqa: N818 -- the answer, not an error
+class Rejected(Exception):
     """Ends a delivery with an outcome that is not success."""
 
     def __init__(self, outcome: Outcome, detail: str) -> None:
@@ -92,7 +92,7 @@ class Ingest:
         self._on_published = on_published
         self.in_flight = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         # The raw path, for litestar has normalised and unquoted the other one.
         segments = [segment for segment in scope["raw_path"].split(b"/") if segment][1:]
@@ -123,7 +123,9 @@ class Ingest:
         finally:
             self.in_flight -= 1
 
-    async def _deliver(self, entrance: Entrance, segments: list[bytes], scope: Scope, receive: Receive) -> list[str]:
+    async def _deliver(
+        self, entrance: Entrance, segments: list[bytes], scope: HTTPScope, receive: Receive
+    ) -> list[str]:
         headers = dict(scope["headers"])
         if entrance.verifier is not None and not entrance.verifier.verify(_presented(segments, headers, scope)):
             raise Rejected(outcomes.UNAUTHORIZED, "the token in path, query or Authorization is missing or wrong")
@@ -174,7 +176,7 @@ class Ingest:
             return error
         return None
 
-    async def _reject(self, scope: Scope, send: Send, source: str, outcome: Outcome, detail: str) -> None:
+    async def _reject(self, scope: HTTPScope, send: Send, source: str, outcome: Outcome, detail: str) -> None:
         self._facts.rejected(source, outcome.code, outcome.status, detail=detail, client=_client(scope))
         if outcome.status:
             await answer(
@@ -211,7 +213,7 @@ async def _read_chunk(receive: Receive) -> tuple[bytes, bool]:
     return message["body"], message["more_body"]
 
 
-def _presented(segments: list[bytes], headers: Mapping[bytes, bytes], scope: Scope) -> list[bytes]:
+def _presented(segments: list[bytes], headers: Mapping[bytes, bytes], scope: HTTPScope) -> list[bytes]:
     """Every token the request presents: in the path, as a bearer, as a query parameter."""
     presented = []
     if len(segments) == 2:  # noqa: PLR2004 -- source and token
@@ -233,6 +235,6 @@ def _publish_outcome(error: PublishError) -> Outcome:
     return outcomes.RECORD_REFUSED
 
 
-def _client(scope: Scope) -> str | None:
+def _client(scope: HTTPScope) -> str | None:
     client = scope.get("client")
     return client[0] if client else None

@@ -35,22 +35,27 @@ ACCEPTED = Outcome("accepted", 200, "every event of the delivery is durable on i
 NOT_FOUND = Outcome("not_found", 404, "no such path, or no source of that name", close=True)
 METHOD_NOT_ALLOWED = Outcome("method_not_allowed", 405, "only POST is taken; the answer says how", close=True)
 UNAUTHORIZED = Outcome("unauthorized", 401, "the token is missing or wrong; the body was not read", close=True)
-DEVICE_NOT_ALLOWED = Outcome("device_not_allowed", 403, "the device is not in BRIDGE_SOURCE_<NAME>_DEVICES")
+DEVICE_NOT_ALLOWED = Outcome("device_not_allowed", 403, "the device is not in `BRIDGE_SOURCE_<NAME>_DEVICES`")
 BODY_TIMEOUT = Outcome("body_timeout", 408, "the body did not arrive within the deadline", close=True)
-BODY_TOO_LARGE = Outcome("body_too_large", 413, "the body is over BRIDGE_SOURCE_<NAME>_MAX_BODY_BYTES", close=True)
-RECORD_TOO_LARGE = Outcome("record_too_large", 413, "the event with its headers is over the broker's limit, which the detail names")
+BODY_TOO_LARGE = Outcome("body_too_large", 413, "the body is over `BRIDGE_SOURCE_<NAME>_MAX_BODY_BYTES`", close=True)
+RECORD_TOO_LARGE = Outcome(
+    "record_too_large", 413, "the event with its headers is over the broker's limit, which the detail names"
+)
 RECORD_REFUSED = Outcome("record_refused", 503, "the broker refuses this event as it is; the log says why", _LATER_S)
 UNSUPPORTED_ENCODING = Outcome("unsupported_encoding", 415, "a Content-Encoding was set; send it plain", close=True)
 UNDECODABLE = Outcome("undecodable", 400, "not the provider's format; the detail names the place")
 HEADER_TIMEOUT = Outcome("header_timeout", 408, "the headers did not arrive in time", close=True)
-HEADERS_TOO_LARGE = Outcome("headers_too_large", 431, "the headers are over BRIDGE_MAX_HEADER_BYTES", close=True)
+HEADERS_TOO_LARGE = Outcome("headers_too_large", 431, "the headers are over `BRIDGE_MAX_HEADER_BYTES`", close=True)
 BAD_REQUEST = Outcome("bad_request", 400, "not HTTP", close=True)
 DISCONNECTED = Outcome("disconnected", 0, "the client went away before its body was complete: nothing published")
 BROKER_UNAVAILABLE = Outcome("broker_unavailable", 503, "the broker cannot take the event now", _LATER_S)
 DEADLINE_EXCEEDED = Outcome(
-    "deadline_exceeded", 503, "no acknowledgement within the deadline; it may be stored, the retry is deduplicated", _SOON_S
+    "deadline_exceeded",
+    503,
+    "no acknowledgement within the deadline; it may be stored, the retry is deduplicated",
+    _SOON_S,
 )
-OVERLOADED = Outcome("overloaded", 503, "BRIDGE_MAX_IN_FLIGHT deliveries are under way", _SOON_S, close=True)
+OVERLOADED = Outcome("overloaded", 503, "`BRIDGE_MAX_IN_FLIGHT` deliveries are under way", _SOON_S, close=True)
 INTERNAL_ERROR = Outcome("internal_error", 503, "a fault of the bridge; the log has it", _LATER_S)
 
 OUTCOMES = (

@@ -84,7 +84,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             return  # answered and closing
         self._message_bytes += len(data)
         super().data_received(data)
-        if self._refusal is not None or self.parser is None:
+        if self._refusal is not None or self.transport.is_closing():
             return
         if self._in_head:
             if self._message_bytes > self.limits.max_header_bytes:

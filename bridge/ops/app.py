@@ -53,9 +53,7 @@ def make_ops_app(readiness: Callable[[], Readiness], registry: CollectorRegistry
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
     handlers: list[ControllerRouterHandler] = [live, ready, metrics]
-    return Litestar(
-        handlers, openapi_config=None, logging_config=None, exception_handlers={HTTPException: _http_error}
-    )
+    return Litestar(handlers, openapi_config=None, logging_config=None, exception_handlers={HTTPException: _http_error})
 
 
 def _http_error(_request: object, error: HTTPException) -> Response[dict[str, str]]:

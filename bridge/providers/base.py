@@ -45,12 +45,14 @@ class Provider(Protocol):
         event_types: every type it can make, the fallback type (`unknown`) last.
         success_status: the one status the provider counts as success.
         retry_plan_s: seconds between its attempts; empty if it never retries.
+        sample_events: the provider's own event names that `sample` knows; the first is the usual one.
     """
 
     name: str
     event_types: tuple[EventType, ...]
     success_status: int
     retry_plan_s: tuple[int, ...]
+    sample_events: tuple[str, ...]
 
     def decoder(self) -> Decoder:
         """A decoder with everything derivable derived; called once per source at start."""
@@ -62,9 +64,4 @@ class Provider(Protocol):
         Raises:
             KeyError: the provider has no such event.
         """
-        ...
-
-    @property
-    def sample_events(self) -> tuple[str, ...]:
-        """The provider's own event names that `sample` knows."""
         ...

@@ -171,11 +171,11 @@ _AUTH = Shape(_Auth)
 class Chatlevel:
     """The provider."""
 
-    name = "chatlevel"
-    event_types = messaging.TYPES
-    success_status = 200
-    retry_plan_s = (30, 60, 300, 3600)
-    sample_events = tuple(SAMPLES)
+    name: str = "chatlevel"
+    event_types: tuple[EventType, ...] = messaging.TYPES
+    success_status: int = 200
+    retry_plan_s: tuple[int, ...] = (30, 60, 300, 3600)
+    sample_events: tuple[str, ...] = tuple(SAMPLES)
 
     def decoder(self) -> Decoder:
         """The decoder; it has no state."""
@@ -217,6 +217,8 @@ def _begin(envelope: _Envelope, unknown: dict[str, Any], received_at: datetime) 
 
 def _absorb(fact: _Fact, unknown: dict[str, Any]) -> None:
     if unknown:
+        for name in unknown.keys() & fact.extra.keys():  # the envelope had one of that name too: keep both
+            fact.extra[f"envelope.{name}"] = fact.extra.pop(name)
         fact.extra.update(unknown)
         fact.unknown.update(unknown)
 
@@ -229,9 +231,13 @@ def _party(fact: _Fact, data: _Party, *, outgoing: bool = False) -> messaging.Co
     if data.phone_number and other.phone_number is None:
         fact.extra["phoneNumber"] = data.phone_number
     # Fields of the other direction have no place in the data; nothing is thrown away.
-    for name, value in (("from", data.from_), ("fromType", data.from_type)) if outgoing else (
-        ("to", data.to),
-        ("toType", data.to_type),
+    for name, value in (
+        (("from", data.from_), ("fromType", data.from_type))
+        if outgoing
+        else (
+            ("to", data.to),
+            ("toType", data.to_type),
+        )
     ):
         if value is not None:
             fact.extra[name] = value
@@ -274,10 +280,7 @@ def _messages(event_type: EventType, *, outgoing: bool) -> _Builder:
         if not items:
             return _unknown(fact, raw, timestamp)  # nobody wrote; still a fact, and not to be retried for ever
         _absorb(fact, unknown)
-        return tuple(
-            one(fact.copy(), item, f"$.data.messages[{index}]")
-            for index, item in enumerate(items)
-        )
+        return tuple(one(fact.copy(), item, f"$.data.messages[{index}]") for index, item in enumerate(items))
 
     return build
 
@@ -312,9 +315,7 @@ def _updated(fact: _Fact, raw: msgspec.Raw, timestamp: str) -> tuple[Event, ...]
             status=str(update.status),
             extra=fact.extras(),
         )
-        return (
-            fact.finish(messaging.MESSAGE_STATUS, identity, status, subject=data.message_id, other=other.id),
-        )
+        return (fact.finish(messaging.MESSAGE_STATUS, identity, status, subject=data.message_id, other=other.id),)
     if update.status is not None:
         fact.extra.setdefault("update", {})["status"] = update.status
     edit = messaging.MessageUpdated(
@@ -342,9 +343,7 @@ def _deleted(fact: _Fact, raw: msgspec.Raw, _timestamp: str) -> tuple[Event, ...
         extra=fact.extras(),
     )
     identity = event_id(fact.device, fact.event, bytes(raw))
-    return (
-        fact.finish(messaging.MESSAGE_DELETED, identity, normalised, subject=data.message_id, other=other.id),
-    )
+    return (fact.finish(messaging.MESSAGE_DELETED, identity, normalised, subject=data.message_id, other=other.id),)
 
 
 def _call(fact: _Fact, raw: msgspec.Raw, _timestamp: str) -> tuple[Event, ...]:

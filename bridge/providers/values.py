@@ -24,9 +24,9 @@ def event_id(device: str, event: str, data: bytes, timestamp: str = "") -> str:
     A keyed BLAKE2b-128 over the parts, each with its length, so that no two different tuples read the same.
     Raw bytes, since a retry repeats them; were they ever re-serialised, the error is a duplicate, not a loss.
     """
-    parts = device.encode(), event.encode(), timestamp.encode()
+    head = f"{len(device)}:{len(event)}:{len(timestamp)}:{device}{event}{timestamp}"
     digest = _keyed.copy()
-    digest.update(b"%d:%d:%d:%b%b%b" % (*map(len, parts), *parts))
+    digest.update(head.encode())
     digest.update(data)
     return digest.hexdigest()
 

@@ -111,7 +111,9 @@ class EmbeddedServer:
             self._lock = (self._data_dir / "lock").open("a")
         except OSError as error:
             found = f"cannot write in {self._data_dir}: {error.strerror}"
-            raise ConfigError([Problem("BRIDGE_DATA_DIR", found, "a directory that the bridge may write in")]) from error
+            raise ConfigError(
+                [Problem("BRIDGE_DATA_DIR", found, "a directory that the bridge may write in")]
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -16,10 +16,9 @@ import ssl
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 from nats.aio.client import Client, RawCredentials
 from nats.aio.msg import Msg
-from nats.errors import ConnectionClosedError, Error, MaxPayloadError, OutboundBufferLimitError
+from nats.errors import ConnectionClosedError, Error, OutboundBufferLimitError
 
 from bridge.publishers.nats.settings import NatsSettings
 
@@ -32,16 +31,20 @@ _PING_INTERVAL_S = 5
 _MAX_OUTSTANDING_PINGS = 2
 
 
-class LinkLost(Exception):  # noqa: N818 -- a fact of this package
+class LinkLost(Exception):
     """The connection ended before the answer came."""
 
 
-class NoResponders(Exception):  # noqa: N818 -- NATS's own name of it
+class NoResponders(Exception):
     """Nobody listens on the subject: no stream has it, or its leader is being elected."""
 
 
-class NotPermitted(Exception):  # noqa: N818 -- a fact of this package
+class NotPermitted(Exception):
     """The user may not publish there."""
+
+
+class _WrongServer(Exception):
+    """Somebody else listens where our own server should."""
 
 
 class _Client(Client):
@@ -102,9 +105,7 @@ class Link:
                     **_credentials(settings),
                     **_tls(settings, server),
                 )
-                found = client._server_info.get("server_name")  # noqa: SLF001 -- no public name; pinned by a test
-                if settings.expected_server_name not in (None, found):
-                    raise ConnectionError("another server answers on this address, not the one we started")
+                link._check_server(settings)
                 await client.subscribe(link._inbox + "*", cb=link._on_answer)
         except BaseException as error:
             await link.close()
@@ -158,6 +159,11 @@ class Link:
             raise LinkLost from error
         finally:
             self._pending.pop(token, None)
+
+    def _check_server(self, settings: NatsSettings) -> None:
+        found = self._client._server_info.get("server_name")  # noqa: SLF001 -- no public name; pinned minor
+        if settings.expected_server_name not in (None, found):
+            raise _WrongServer("another server answers on this address, not the one we started")
 
     async def close(self) -> None:
         """End it, within a bounded time, whatever state it is in."""
@@ -237,22 +243,25 @@ def _tls(settings: NatsSettings, server: str) -> dict[str, Any]:
 def _reason(error: Exception, server_error: str | None) -> str:
     """In words, and without the address or anything the server quoted."""
     text = str(error).lower()
-    if isinstance(error, ConnectionError) and "another server" in text:
+    if isinstance(error, _WrongServer):
         return str(error)
-    if "authorization" in text or "authentication" in text or "user" in text:
-        return "the server refuses the credentials"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate is not valid: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return "the TLS handshake failed"
-    if "tls" in text:
-        return "the server does not ask for TLS, and the URL says tls://"
-    if isinstance(error, TimeoutError):
-        return server_error or "no answer in time"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, MaxPayloadError | msgspec.DecodeError):
-        return "unexpected answer"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, TimeoutError):
         return error.strerror or "network error"
-    return server_error or type(error).__name__
+    for word, reason in _REASONS.items():
+        if word in text:
+            return reason
+    return server_error or "no answer in time"
+
+
+_REASONS = {
+    "authorization": "the server refuses the credentials",
+    "authentication": "the server refuses the credentials",
+    "revoked": "the server refuses the credentials",
+    "does not ask for tls": "the server does not ask for TLS, and the URL says tls://",
+    "maximum connections": "the server takes no more connections",
+    "stale connection": "the connection went stale",
+}

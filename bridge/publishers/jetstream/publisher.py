@@ -16,8 +16,8 @@ from nats.errors import MaxPayloadError
 from bridge.errors import BrokerUnavailable, PublishError, RecordRefused, RecordTooLarge
 from bridge.publishers.base import BrokerHealth, HeaderDialect, Record
 from bridge.publishers.jetstream.link import Link, LinkLost, NoResponders, NotPermitted
-from bridge.publishers.nats.settings import NatsSettings
 from bridge.publishers.jetstream.stream import StreamState, probe_stream
+from bridge.publishers.nats.settings import NatsSettings
 from bridge.telemetry import broker_facts
 
 __all__ = ["NatsPublisher"]
@@ -142,7 +142,7 @@ class NatsPublisher:
     # --- publishing
 
     def _admit(self, topic: str) -> None:
-        """Refuse what is no literal subject: nats-py lets wildcards, NULs and non-ASCII through, and they are stored."""
+        """Refuse what is no literal subject: nats-py lets wildcards and NULs through, and they are stored."""
         if not _SUBJECT.fullmatch(topic):
             raise RecordRefused("the topic is not a NATS subject of [A-Za-z0-9_-] tokens")
         if len(self._valid_subjects) < _MAX_KNOWN_SUBJECTS:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
-from nats.errors import Error, TimeoutError as NatsTimeoutError
+from nats.errors import Error
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from bridge.publishers.jetstream.link import Link
@@ -36,9 +37,7 @@ class Received(msgspec.Struct, frozen=True):
     seq: int
 
 
-async def follow(
-    settings: NatsSettings, *, since: Literal["new", "all"] | datetime, on_wait: object = None
-) -> AsyncIterator[Received]:
+async def follow(settings: NatsSettings, *, since: Literal["new", "all"] | datetime) -> AsyncIterator[Received]:
     """Every record of the settings' subjects, in the stream's order, for ever; goes on after a reconnect.
 
     Args:
@@ -48,7 +47,6 @@ async def follow(
     Raises:
         ConnectionError: the broker cannot be reached at the first try.
     """
-    del on_wait
     last_seq = 0
     first = True
     while True:
@@ -83,7 +81,7 @@ async def _read(
         config.deliver_policy = DeliverPolicy.NEW
     elif isinstance(since, datetime):
         config.deliver_policy = DeliverPolicy.BY_START_TIME
-        config.opt_start_time = since  # type: ignore[assignment] -- nats-py types it as int, the server wants RFC 3339
+        config.opt_start_time = since
     context = link.subscribe_client().jetstream()
     subscription = await context.subscribe(
         settings.subjects[0] if len(settings.subjects) == 1 else "",

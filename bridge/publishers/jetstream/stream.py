@@ -4,6 +4,8 @@ Speaks the JSON API directly: nats-py's config class drops fields it does not kn
 what a newer server or an operator has set.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -34,7 +36,7 @@ class StreamState(NamedTuple):
     missing: bool = False
     warnings: tuple[str, ...] = ()
     message_ttl: bool = False
-    details: dict[str, str | int | bool] = {}
+    details: Mapping[str, str | int | bool] = MappingProxyType({})
 
 
 async def probe_stream(link: Link, settings: NatsSettings) -> StreamState:
@@ -163,16 +165,16 @@ def _uncovered(wanted: tuple[str, ...], subjects: list[str]) -> list[str]:
 def _covers(pattern: str, subject: str) -> bool:
     """Whether every subject that matches `subject` matches `pattern`, both with NATS wildcards."""
     have, want = pattern.split("."), subject.split(".")
-    for index, token in enumerate(have):
-        if token == ">":
+    for index, part in enumerate(have):
+        if part == ">":
             return len(want) > index
         if index >= len(want) or want[index] == ">":
             return False
-        if token not in ("*", want[index]):
+        if part not in ("*", want[index]):
             return False
     return len(have) == len(want)
 
 
 def _version(text: str) -> tuple[int, ...]:
-    parts = text.split("-")[0].split(".")
+    parts = text.split("-", maxsplit=1)[0].split(".")
     return tuple(int(part) for part in parts if part.isdigit())

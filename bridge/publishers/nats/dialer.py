@@ -51,14 +51,11 @@ class Dialer:
         host = f"[{server.hostname}]" if ":" in (server.hostname or "") else server.hostname
         link = make_link(tls_required)
         await link.open({**options, "servers": [f"nats://{host}:{server.port or _DEFAULT_PORT}"]})
-        self._learn(link.client.info)
+        self.learn(link.client.info)
         return link
 
-    def again(self) -> None:
-        """Next time begin with the server tried last."""
-        self._next = max(0, self._next - 1)
-
-    def _learn(self, info: dict[str, Any]) -> None:
+    def learn(self, info: dict[str, Any]) -> None:
+        """Take over the servers that the cluster told of (`connect_urls`)."""
         known = {(server.hostname, server.port) for server in self._configured}
         urls = [urlsplit(f"nats://{url}") for url in info.get("connect_urls") or () if isinstance(url, str)]
         fresh = [url for url in urls if url.hostname and (url.hostname, url.port) not in known]
@@ -136,5 +133,7 @@ def _tls_context(settings: NatsSettings) -> ssl.SSLContext:
             # An empty pass phrase: without one OpenSSL would ask the terminal for it, and block.
             context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password="")
         except (OSError, ssl.SSLError) as error:
-            raise BadLogin(f"BRIDGE_NATS_TLS_CERT_FILE and _KEY_FILE cannot be used ({type(error).__name__})") from error
+            raise BadLogin(
+                f"BRIDGE_NATS_TLS_CERT_FILE and _KEY_FILE cannot be used ({type(error).__name__})"
+            ) from error
     return context

@@ -53,7 +53,9 @@ def connect_reason(error: BaseException) -> str:
         case BadLogin():
             return str(error)
         case TlsNotOffered():
-            return "the broker does not offer TLS, and nothing is sent without: set up its TLS, or BRIDGE_BROKER=nats://…"
+            return (
+                "the broker does not offer TLS, and nothing is sent without: set up its TLS, or BRIDGE_BROKER=nats://…"
+            )
         case NotOurServer():
             return "another NATS server answers where the embedded one should: set BRIDGE_EMBEDDED_LISTEN"
         case ssl.SSLCertVerificationError():

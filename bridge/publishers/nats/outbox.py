@@ -64,8 +64,8 @@ class Outbox:
             self._timer = asyncio.get_running_loop().call_later(_RETRY_S, self._retry)
         self._on_stalled()
 
-    def acked(self, topic: str) -> None:
-        """A record of this topic was stored: the others behind it may follow."""
+    def answered(self, topic: str) -> None:
+        """The stream takes or refuses records of this topic: those behind it may follow."""
         lane = self._lanes.pop(topic, None)
         self._heads.pop(topic, None)
         if lane and self.link is not None:
@@ -74,7 +74,7 @@ class Outbox:
 
     @property
     def stalled(self) -> bool:
-        """Whether any topic has a lane; asked per record, so that `acked` is not called in vain."""
+        """Whether any topic has a lane; asked per record, so that `answered` is not called in vain."""
         return bool(self._lanes)
 
     def attach(self, link: Link) -> None:

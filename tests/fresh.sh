@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The README's two commands in a fresh clone in an empty folder, on ports of their own: what is missing from the files
+# is what this machine had by hand. `FRESH_TEST=0` leaves `make test` out.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+folder=$(mktemp -d)
+trap 'kill "$server" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
+git clone -q "$root" "$folder/clone"
+cd "$folder/clone"
+free() { python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"; }
+export BRIDGE_LISTEN=127.0.0.1:$(free) BRIDGE_OPS_LISTEN=127.0.0.1:$(free) BRIDGE_EMBEDDED_LISTEN=127.0.0.1:$(free)
+make run >"$folder/serve.log" 2>&1 &
+server=$!
+for _ in $(seq 600); do
+  grep -q broker_ready "$folder/serve.log" && break
+  kill -0 "$server" 2>/dev/null || { cat "$folder/serve.log" >&2; exit 1; }
+  sleep 0.5
+done
+.venv/bin/webhook-bridge send
+.venv/bin/webhook-bridge tail --all --count 1 | grep -q events.chatlevel.message.received
+pkill -INT -P "$server" || true
+wait "$server" || true
+grep -q stopped "$folder/serve.log"
+unset BRIDGE_LISTEN BRIDGE_OPS_LISTEN BRIDGE_EMBEDDED_LISTEN
+[ "${FRESH_TEST:-1}" = 0 ] || make test
+echo "fresh: both commands work in a new clone"

@@ -1,0 +1,94 @@
+"""Everything derived from the code: `python -m tests.generated` writes it, `--check` tells what is stale.
+
+Never edit a generated file or a generated part of the README by hand.
+"""
+
+import json
+import re
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from bridge.config import env_example, variables_table
+from bridge.events.schemas import all_schemas
+from bridge.ingest.outcomes import OUTCOMES
+from bridge.providers import PROVIDERS
+from tests.providers.goldens import outputs
+
+ROOT = Path(__file__).parent.parent
+RELEASED = ROOT / "schemas" / "released.json"
+
+
+def schemas() -> dict[str, bytes]:
+    """Path below schemas/ -> content, of all providers."""
+    types = {event_type for provider in PROVIDERS.values() for event_type in provider.event_types}
+    return all_schemas(types)
+
+
+def outcomes_table() -> str:
+    """The README's table of answers."""
+    rows = ["| status | `error` | meaning |", "|---|---|---|"]
+    for outcome in OUTCOMES:
+        accepted = outcome.code == "accepted"
+        status = "the provider's success, Chatlevel: 200" if accepted else str(outcome.status or "none")
+        code = "" if accepted else f"`{outcome.code}`"
+        retry = f" (Retry-After: {outcome.retry_after_s})" if outcome.retry_after_s else ""
+        rows.append(f"| {status} | {code} | {outcome.meaning}{retry} |")
+    return "\n".join(rows)
+
+
+def topics_table() -> str:
+    """The README's table of types and topics."""
+    rows = ["| topic | CloudEvents `type` | what happened | schema |", "|---|---|---|---|"]
+    for event_type in PROVIDERS["chatlevel"].event_types:
+        what = (event_type.data.__doc__ or "").split("\n")[0]
+        path = f"schemas/{event_type.schema_path}"
+        name, ce_type = event_type.name, event_type.ce_type
+        rows.append(f"| `events.<source>.{name}` | `{ce_type}` | {what} | [v{event_type.version}]({path}) |")
+    return "\n".join(rows)
+
+
+def readme() -> str:
+    """The README with its generated parts made anew."""
+    text = (ROOT / "README.md").read_text()
+    parts = {"variables": variables_table(), "answers": outcomes_table(), "topics": topics_table()}
+    for name, content in parts.items():
+        pattern = re.compile(rf"(<!-- gen:{name} -->\n).*?(<!-- /gen:{name} -->)", re.DOTALL)
+        text, count = pattern.subn(lambda match, content=content: f"{match[1]}{content.strip()}\n{match[2]}", text)
+        if count != 1:
+            raise SystemExit(f"README.md needs one <!-- gen:{name} --> part, it has {count}")
+    return text
+
+
+def released(current: dict[str, bytes]) -> bytes:
+    """Hashes of released minors. A listed one never changes; new ones are added."""
+    known: dict[str, str] = json.loads(RELEASED.read_bytes()) if RELEASED.exists() else {}
+    merged = {path: sha256(content).hexdigest() for path, content in current.items()} | known
+    return (json.dumps(merged, indent=2, sort_keys=True) + "\n").encode()
+
+
+def files() -> dict[Path, bytes]:
+    """Every generated file."""
+    current = schemas()
+    made = {ROOT / "schemas" / path: content for path, content in current.items()}
+    made |= outputs()
+    made[RELEASED] = released(current)
+    made[ROOT / "README.md"] = readme().encode()
+    made[ROOT / ".env.example"] = env_example().encode()
+    return made
+
+
+def main() -> None:
+    """Write, or with --check fail naming what is stale."""
+    stale = [path for path, content in files().items() if not path.exists() or path.read_bytes() != content]
+    if "--check" in sys.argv[1:]:
+        if stale:
+            raise SystemExit("stale, run `make gen`: " + ", ".join(str(path.relative_to(ROOT)) for path in stale))
+        return
+    for path, content in files().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
