@@ -1,20 +1,42 @@
-"""What happens between the bridge and its broker: one line per change of state, not per attempt."""
+"""What happens between the bridge and its broker: one line per change of state, not per attempt.
+
+No host, no login, no payload goes into a line.
+"""
+
+from collections.abc import Sequence
 
 import structlog
 
-__all__ = ["connected", "embedded_exited", "embedded_started", "lost", "not_ready", "ready", "weak"]
+__all__ = [
+    "connected",
+    "embedded_exited",
+    "embedded_started",
+    "lost",
+    "not_ready",
+    "ready",
+    "stream_created",
+    "subjects_added",
+    "supervision_failed",
+    "unreachable",
+    "weak",
+]
 
 _log = structlog.get_logger("bridge.broker")
 
 
-def connected(**details: str | int | bool) -> None:
+def connected(*, server_version: str, tls: bool) -> None:
     """A link is up."""
-    _log.info("broker_connected", **details)
+    _log.info("broker_connected", server_version=server_version, tls=tls)
 
 
 def lost(reason: str) -> None:
-    """No link; `reason` has no secret and no address."""
+    """A link ended."""
     _log.warning("broker_lost", reason=reason)
+
+
+def unreachable(reason: str) -> None:
+    """Attempts to connect fail, for another reason than before."""
+    _log.warning("broker_unreachable", reason=reason)
 
 
 def ready() -> None:
@@ -22,21 +44,36 @@ def ready() -> None:
     _log.info("broker_ready")
 
 
-def not_ready(reasons: tuple[str, ...]) -> None:
-    """Records are not taken, each reason with its remedy."""
+def not_ready(reasons: Sequence[str]) -> None:
+    """Records are not taken though there is a link; each reason with its remedy."""
     _log.warning("broker_not_ready", reasons=list(reasons))
 
 
-def weak(warnings: tuple[str, ...]) -> None:
-    """Settings that weaken what we promise."""
+def weak(warnings: Sequence[str]) -> None:
+    """Settings of the broker that weaken what we promise."""
     _log.warning("broker_weak", warnings=list(warnings))
 
 
-def embedded_started(version: str, address: str) -> None:
-    """Our own nats-server listens."""
-    _log.info("embedded_started", version=version, address=address)
+def stream_created(stream: str) -> None:
+    """The stream was not there and now is."""
+    _log.info("stream_created", stream=stream)
 
 
-def embedded_exited(code: int | None, retry_in_s: float) -> None:
+def subjects_added(stream: str, subjects: Sequence[str]) -> None:
+    """The stream takes subjects that it did not take before."""
+    _log.info("stream_subjects_added", stream=stream, subjects=list(subjects))
+
+
+def supervision_failed(error: BaseException) -> None:
+    """A fault of ours in keeping the link; it goes on all the same."""
+    _log.error("broker_supervision_failed", exc_info=error)
+
+
+def embedded_started(*, version: str, port: int) -> None:
+    """Our own nats-server answers."""
+    _log.info("embedded_started", version=version, port=port)
+
+
+def embedded_exited(code: int | None, *, retry_in_s: float) -> None:
     """Our own nats-server ended by itself."""
-    _log.error("embedded_exited", code=code, retry_in_s=retry_in_s)
+    _log.error("embedded_exited", code=code, retry_in_s=round(retry_in_s, 2))

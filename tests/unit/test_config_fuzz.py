@@ -55,7 +55,7 @@ ENVIRONMENTS = st.dictionaries(
 
 
 # the first text of a run builds the table of Unicode's characters: seconds
-patient = settings(max_examples=8000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @patient

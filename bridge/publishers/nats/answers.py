@@ -47,20 +47,18 @@ class Verdict(enum.Enum):
 
 def judge(error: ApiError) -> Verdict:
     """Whether the same record may be taken later: the one place that says so."""
-    match error.err_code:
-        case 10158:  # duplicate message id is in process: the cluster has our first attempt but not yet its outcome
-            return Verdict.AGAIN
-        case 10008 | 10009:  # JetStream temporarily unavailable, not the leader: an election is under way
-            return Verdict.AGAIN
-        case 10167:  # too many requests: the stream's queue is full, pace is what it asks for
-            return Verdict.AGAIN
-        case 10166:  # per-message TTL is disabled: an expiring record that stays longer is better than none
-            return Verdict.WITHOUT_TTL
-        case 10054 | 10097:  # message over max_msg_size, headers over 64 KiB: stays so
-            return Verdict.TOO_LARGE
-        case 10165:  # invalid per-message TTL: ours is wrong, and stays so
-            return Verdict.REFUSED
-        case _:
-            # Full (10077, 10047, 10028, 10023, 10002), sealed (10109), offline (10118) and whatever is new: an
-            # operator can heal all of them, and to call a record hopeless that is not would lose it.
-            return Verdict.UNAVAILABLE
+    return _VERDICTS.get(error.err_code, Verdict.UNAVAILABLE)
+
+
+# By error code (the server's errors.json). What is not here may heal: full (10077, 10047, 10028, 10023, 10002), sealed
+# (10109), offline (10118) and whatever is new. To call a record hopeless that is not would lose it.
+_VERDICTS = {
+    10158: Verdict.AGAIN,  # duplicate message id is in process: the cluster has our first attempt, not yet its outcome
+    10008: Verdict.AGAIN,  # JetStream temporarily unavailable: an election is under way
+    10009: Verdict.AGAIN,  # not the leader: likewise
+    10167: Verdict.AGAIN,  # too many requests: the stream's queue is full, pace is what it asks for
+    10166: Verdict.WITHOUT_TTL,  # per-message TTL is disabled: an expiring record that stays longer is better than none
+    10054: Verdict.TOO_LARGE,  # over the stream's max_msg_size, and stays so
+    10097: Verdict.TOO_LARGE,  # headers over 64 KiB, and stay so
+    10165: Verdict.REFUSED,  # invalid TTL: ours is wrong, and stays so
+}

@@ -139,10 +139,11 @@ class NatsClient(Client):
         subscription = await self.subscribe(f"{inbox}*", future=asyncio.get_running_loop().create_future())
         self._reply_sid = subscription._id  # noqa: SLF001 -- the library has no public name for it
         self._replies.expect(inbox, self._reply_sid)
+        await self.flush()  # an error about the subscription comes before the answer to this
 
     def send(self, data: bytes) -> None:
         """Hand whole protocol messages to the socket."""
-        self._tcp.write(data)
+        self._tcp.write(data)  # type: ignore[no-untyped-call]
 
     @property
     def unsent_bytes(self) -> int:

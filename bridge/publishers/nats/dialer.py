@@ -1,5 +1,6 @@
 """Which server to try next, with which login and which TLS. One attempt at a time; the pace is the supervisor's."""
 
+import contextlib
 import re
 import ssl
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from nats.aio.client import RawCredentials
 
-from bridge.publishers.nats.faults import BadLogin
+from bridge.publishers.nats.faults import CannotConnect
 from bridge.publishers.nats.link import Link
 from bridge.publishers.nats.settings import NatsSettings, ReadSecret
 
@@ -17,7 +18,7 @@ __all__ = ["Dialer"]
 _DEFAULT_PORT = 4222
 _MAX_DISCOVERED = 16
 _JWT = re.compile(r"-BEGIN NATS USER JWT-+\s+([\w=.\-]+)\s")
-_SEED = re.compile(r"-BEGIN USER NKEY SEED-+\s+([A-Z2-7=]+)\s")
+_SEED = re.compile(r"-BEGIN USER NKEY SEED-+\s+(S[A-Z2-7]+)\s")
 
 
 class Dialer:
@@ -57,30 +58,23 @@ class Dialer:
     def learn(self, info: dict[str, Any]) -> None:
         """Take over the servers that the cluster told of (`connect_urls`)."""
         known = {(server.hostname, server.port) for server in self._configured}
-        urls = [urlsplit(f"nats://{url}") for url in info.get("connect_urls") or () if isinstance(url, str)]
-        fresh = [url for url in urls if url.hostname and (url.hostname, url.port) not in known]
-        self._discovered = fresh[:_MAX_DISCOVERED]
+        with contextlib.suppress(ValueError, TypeError):  # not worth losing a link for
+            urls = [urlsplit(f"nats://{url}") for url in info.get("connect_urls") or ()]
+            fresh = [url for url in urls if url.hostname and (url.hostname, url.port) not in known]
+            self._discovered = fresh[:_MAX_DISCOVERED]
 
     def _login(self) -> dict[str, Any]:
         settings = self._settings
         if settings.creds is not None:
             return {"user_credentials": RawCredentials(_clean_creds(_read(settings.creds, "CREDS")))}
         if settings.nkey is not None:
-            seed = _read(settings.nkey, "NKEY").strip()
-            if not _SEED.search(f"-BEGIN USER NKEY SEED-\n{seed}\n"):
-                raise BadLogin("BRIDGE_NATS_NKEY is no nkey seed")
-            return {"nkeys_seed_str": seed}
+            return {"nkeys_seed_str": _clean_seed(_read(settings.nkey, "NKEY"))}
         if settings.token is not None:
             return {"token": _read(settings.token, "TOKEN")}
         if settings.user is not None:
-            password = _read(settings.password, "PASSWORD") if settings.password is not None else ""
+            password = "" if settings.password is None else _read(settings.password, "PASSWORD")
             return {"user": settings.user, "password": password}
-        url = self._configured[0]
-        if url.username is None:
-            return {}
-        if url.password is None:
-            return {"token": unquote(url.username)}
-        return {"user": unquote(url.username), "password": unquote(url.password)}
+        return _login_of(self._configured[0])
 
     def _requires_tls(self) -> bool:
         settings = self._settings
@@ -103,18 +97,33 @@ def _split(server: str) -> SplitResult:
     return url
 
 
+def _login_of(url: SplitResult) -> dict[str, Any]:
+    if url.username is None:
+        return {}
+    if url.password is None:
+        return {"token": unquote(url.username)}
+    return {"user": unquote(url.username), "password": unquote(url.password)}
+
+
 def _read(secret: ReadSecret, name: str) -> str:
     try:
         return secret()
     except (OSError, ValueError) as error:
-        raise BadLogin(f"BRIDGE_NATS_{name} cannot be read ({type(error).__name__})") from error
+        raise CannotConnect(f"BRIDGE_NATS_{name} cannot be read ({type(error).__name__})") from error
+
+
+def _clean_seed(text: str) -> str:
+    seed = text.strip()
+    if not re.fullmatch(r"SU[A-Z2-7]{56}", seed):
+        raise CannotConnect("BRIDGE_NATS_NKEY is no seed of a user (58 characters that begin with SU)")
+    return seed
 
 
 def _clean_creds(text: str) -> str:
     """The two parts the library looks for. It would look for ever in a text without them."""
     jwt, seed = _JWT.search(f"{text}\n"), _SEED.search(f"{text}\n")
     if jwt is None or seed is None:
-        raise BadLogin("BRIDGE_NATS_CREDS holds no user JWT with its seed")
+        raise CannotConnect("BRIDGE_NATS_CREDS holds no user JWT with its seed")
     return (
         f"-----BEGIN NATS USER JWT-----\n{jwt[1]}\n------END NATS USER JWT------\n"
         f"-----BEGIN USER NKEY SEED-----\n{seed[1]}\n------END USER NKEY SEED------\n"
@@ -126,14 +135,14 @@ def _tls_context(settings: NatsSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.tls_ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise BadLogin(f"BRIDGE_NATS_TLS_CA_FILE cannot be used ({type(error).__name__})") from error
+        raise CannotConnect(f"BRIDGE_NATS_TLS_CA_FILE cannot be used ({type(error).__name__})") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.tls_cert_file is not None:
         try:
             # An empty pass phrase: without one OpenSSL would ask the terminal for it, and block.
             context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password="")
         except (OSError, ssl.SSLError) as error:
-            raise BadLogin(
+            raise CannotConnect(
                 f"BRIDGE_NATS_TLS_CERT_FILE and _KEY_FILE cannot be used ({type(error).__name__})"
             ) from error
     return context

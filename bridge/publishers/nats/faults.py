@@ -7,7 +7,7 @@ from nats import errors
 
 from bridge.publishers.nats.client import NotOurServer, TlsNotOffered
 
-__all__ = ["BadLogin", "Denied", "LinkLost", "NoResponders", "connect_reason", "lost_reason"]
+__all__ = ["CannotConnect", "Denied", "LinkLost", "NoResponders", "connect_reason", "lost_reason"]
 
 
 class NoResponders(Exception):
@@ -22,11 +22,12 @@ class Denied(Exception):
     """Our user may not publish there."""
 
 
-class BadLogin(Exception):
-    """The login or the TLS files cannot be used as they are; the message says why, without content."""
+class CannotConnect(Exception):
+    """No link; the message says why and what to do, for people."""
 
 
 _LOGIN = "check BRIDGE_NATS_USER, _PASSWORD, _TOKEN, _NKEY or _CREDS"
+_INBOX = "allow it to subscribe to _INBOX.>"
 _HOSTNAME_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
 _EXPIRED = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED
 
@@ -43,60 +44,61 @@ _SERVER_ERRORS = (
     ("slow consumer", "the broker ended the link: we read too slowly"),
     ("stale connection", "the broker ended the link: we did not answer its pings"),
     ("server shutdown", "the broker shuts down"),
+    ("permissions violation for subscription", f"our user may not receive acknowledgements: {_INBOX}"),
     ("secure connection", "the broker asks for TLS: use tls:// in BRIDGE_BROKER"),
 )
 
 
 def connect_reason(error: BaseException) -> str:
     """Why a link did not come up."""
-    match error:
-        case BadLogin():
-            return str(error)
-        case TlsNotOffered():
-            return (
-                "the broker does not offer TLS, and nothing is sent without: set up its TLS, or BRIDGE_BROKER=nats://…"
-            )
-        case NotOurServer():
-            return "another NATS server answers where the embedded one should: set BRIDGE_EMBEDDED_LISTEN"
-        case ssl.SSLCertVerificationError():
-            return _certificate_reason(error)
-        case ssl.SSLError():
-            return _tls_reason(error)
-        case ConnectionRefusedError():
-            return "nobody listens at the broker's address: start the broker, or set BRIDGE_BROKER"
-        case socket.gaierror():
-            return "the broker's host name is unknown: check BRIDGE_BROKER and the name service"
-        case TimeoutError():
-            return "the broker does not answer in time: check BRIDGE_BROKER, the network and BRIDGE_NATS_TLS_FIRST"
-        case _:
-            return lost_reason(error)
+    if isinstance(error, CannotConnect):
+        return str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _certificate_reason(error)
+    for kind, reason in _CONNECT_ERRORS:
+        if isinstance(error, kind):
+            return reason
+    return lost_reason(error)
 
 
 def lost_reason(cause: BaseException | str) -> str:
-    """Why a link that was up is gone."""
-    if isinstance(cause, str) and cause.startswith(("it has been silent", "closed")):
-        return cause
-    said = (cause if isinstance(cause, str) else str(cause)).lower()
+    """Why a link that was up is gone.
+
+    Args:
+        cause: an exception, or what the server said last.
+    """
+    said = str(cause).lower()
     for text, reason in _SERVER_ERRORS:
         if text in said:
             return reason
-    match cause:
-        case ssl.SSLError():
-            return _tls_reason(cause)
-        case errors.ProtocolError():
-            return "what answers is no NATS server: check BRIDGE_BROKER and what is in between"
-        case errors.UnexpectedEOF() | ConnectionError():
-            return "the connection was closed"
-        case errors.StaleConnectionError():
-            return "it does not answer pings"
-        case OSError():
-            return f"the network failed ({type(cause).__name__})"
-        case errors.Error() if "INFO" in str(cause) or "info" in str(cause):
-            return "what answers is no NATS server: check BRIDGE_BROKER, the port and BRIDGE_NATS_TLS_FIRST"
-        case BaseException():
-            return f"an unexpected error ({type(cause).__name__})"
-        case _:
-            return "the broker ended the link; its log says why"
+    if isinstance(cause, str):
+        return "the broker ended the link; its log says why"
+    if isinstance(cause, ssl.SSLError):
+        return _tls_reason(cause)
+    for kind, reason in _LOST_ERRORS:
+        if isinstance(cause, kind):
+            return reason
+    return f"an unexpected error ({type(cause).__name__})"
+
+
+_NO_NATS = "what answers is no NATS server: check BRIDGE_BROKER and BRIDGE_NATS_TLS_FIRST"
+
+_CONNECT_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
+    (TlsNotOffered, "the broker does not offer TLS, and we send nothing without: set up its TLS, or use nats://"),
+    (NotOurServer, "another NATS server answers where the embedded one should: set BRIDGE_EMBEDDED_LISTEN"),
+    (ConnectionRefusedError, "nobody listens at the broker's address: start the broker, or set BRIDGE_BROKER"),
+    (socket.gaierror, "the broker's host name is unknown: check BRIDGE_BROKER and the name service"),
+    (TimeoutError, "the broker does not answer in time: check BRIDGE_BROKER, the network and BRIDGE_NATS_TLS_FIRST"),
+)
+
+_LOST_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
+    (errors.ProtocolError, _NO_NATS),
+    (errors.StaleConnectionError, "the broker does not answer pings"),
+    (errors.UnexpectedEOF, "the broker closed the link"),
+    (ConnectionError, "the link was reset"),
+    (OSError, "the network failed"),
+    (errors.Error, _NO_NATS),  # all others come from reading the server's first line
+)
 
 
 def _certificate_reason(error: ssl.SSLCertVerificationError) -> str:

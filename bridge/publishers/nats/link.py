@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.errors import BrokerUnavailable, PublishError, RecordTooLarge
 from bridge.publishers.nats.client import NatsClient
-from bridge.publishers.nats.faults import Denied, LinkLost, NoResponders, lost_reason
+from bridge.publishers.nats.faults import CannotConnect, Denied, LinkLost, NoResponders, lost_reason
 from bridge.publishers.nats.settings import NatsSettings
 
 __all__ = ["Entry", "Link"]
@@ -21,6 +21,7 @@ _PING_INTERVAL_S = 2
 _MAX_SILENCE_S = 5.0
 # What a dead link may hold of records whose callers have long gone.
 _MAX_UNSENT_BYTES = 16_777_216
+_DENIED = "our user may not publish to this topic: allow it to publish to the subjects of all topics"
 
 
 class Entry:
@@ -41,7 +42,7 @@ class Entry:
         self.head = head
         self.value = value
         self.future = future
-        self.home: dict[int, Entry] = {}
+        self.home = _NOWHERE
         self.losses = 0
 
     def put(self, home: "dict[int, Entry]") -> None:
@@ -55,6 +56,9 @@ class Entry:
         self.home.pop(self.token, None)
         if not self.future.done():
             self.future.set_exception(error)
+
+
+_NOWHERE: dict[int, Entry] = {}
 
 
 class Link:
@@ -73,12 +77,18 @@ class Link:
         *,
         tls_required: bool = False,
         on_no_responders: Callable[[Entry], None] = lambda _entry: None,
-        on_denied: Callable[[str], None] = lambda _what: None,
     ) -> None:
+        """Not yet open.
+
+        Args:
+            settings: name, inbox and the server that is expected.
+            tokens: numbers the requests of all links of one publisher.
+            tls_required: nothing is sent in plain text but the server's own first line.
+            on_no_responders: gets a record that nobody takes just now; it is no longer pending then.
+        """
         self._loop = asyncio.get_running_loop()
         self._tokens = tokens
         self._on_no_responders = on_no_responders
-        self._on_denied = on_denied
         self._inbox = f"{settings.inbox_prefix}.{secrets.token_hex(11)}."
         self._name = settings.name
         self._out: list[bytes] = []
@@ -105,11 +115,15 @@ class Link:
         except BaseException:
             await self.close()
             raise
+        if self.ended.done():
+            reason = self.ended.result()
+            await self.close()
+            raise CannotConnect(reason)
         self._heard_at = self._loop.time()
 
     async def close(self) -> None:
         """Drop the link at once. Idempotent."""
-        self.lost("closed")
+        self._end("closed")
         self.client.abandon()
         await self.client.ended()
         for _subject, future in self._asked.values():
@@ -127,7 +141,7 @@ class Link:
             self.heard = False
             self._heard_at = now
         elif now - self._heard_at > _MAX_SILENCE_S:
-            self.lost(f"it has been silent for {_MAX_SILENCE_S:g} s")
+            self._end("the broker has been silent for too long")
 
     def excuse_silence(self) -> None:
         """The silence was ours: the event loop stood still."""
@@ -197,6 +211,7 @@ class Link:
     # ---- Listener
 
     def answered(self, token: int, data: bytes) -> None:
+        """Hand an answer to whom it is for; late ones are for nobody."""
         entry = self.pending.pop(token, None)
         if entry is not None:
             if not entry.future.done():
@@ -205,6 +220,7 @@ class Link:
             asked[1].set_result(data)
 
     def unanswerable(self, token: int) -> None:
+        """There is nobody to answer."""
         entry = self.pending.pop(token, None)
         if entry is not None:
             if not entry.future.done():
@@ -215,22 +231,25 @@ class Link:
     def complained(self, text: str) -> None:
         """A permission is missing; the publish it is about will get no answer."""
         if "subscription" in text:
-            self._on_denied("subscribe")
+            self.lost(text)
             return
         subject = text.partition('"')[2].partition('"')[0]
         denied = [entry for entry in self.pending.values() if entry.topic.lower() == subject]
         for entry in denied:
-            entry.fail(BrokerUnavailable("our user may not publish to this topic"))
-        if denied:
-            self._on_denied("publish")
+            entry.fail(BrokerUnavailable(_DENIED))
         for asked, future in self._asked.values():
             if asked.lower() == subject and not future.done():
                 future.set_exception(Denied())
 
     def lost(self, cause: BaseException | str) -> None:
+        """The connection is gone, or the server said why it will be."""
+        self._end(lost_reason(cause))
+
+    def _end(self, reason: str) -> None:
         if not self.ended.done():
-            self.ended.set_result(lost_reason(cause))
+            self.ended.set_result(reason)
 
     def informed(self, info: dict[str, Any]) -> None:
+        """The server's INFO; the first one comes before the login."""
         if "max_payload" in info:
             self.max_payload = int(info["max_payload"])

@@ -33,11 +33,16 @@ class Outbox:
         """
         self.link: Link | None = None
         self._on_stalled = on_stalled
-        self._refusal: str | None = None
+        self._refusal: str | None = "the publisher was not started"
+        self._shut = False
         self._waiting: dict[int, Entry] = {}
         self._lanes: dict[str, dict[int, Entry]] = {}
         self._heads: dict[str, Entry] = {}
         self._timer: asyncio.TimerHandle | None = None
+
+    def hold(self) -> None:
+        """A link is to be expected soon: records wait for it."""
+        self._refusal = None
 
     def submit(self, entry: Entry) -> None:
         """Take a new record, or one that is to be tried again.
@@ -79,6 +84,8 @@ class Outbox:
 
     def attach(self, link: Link) -> None:
         """A link is up: send what waits, in order."""
+        if self._shut:
+            return
         self.link, self._refusal = link, None
         for token in sorted(self._waiting):
             link.send(self._waiting[token])
@@ -112,9 +119,13 @@ class Outbox:
                 entry.fail(BrokerUnavailable(reason))
         self._drop_lanes()
 
-    def in_flight(self) -> list[Entry]:
-        """What is on the link now."""
-        return [] if self.link is None else list(self.link.pending.values())
+    def shut(self, reason: str) -> list[Entry]:
+        """Take nothing more and fail what waits; gives back what is on the link and may still be answered."""
+        self._shut = True
+        link, self.link = self.link, None
+        self.fail_stalled(reason)
+        self.give_up(reason)
+        return [] if link is None else list(link.pending.values())
 
     def _drop_lanes(self) -> None:
         self._lanes.clear()

@@ -1,5 +1,6 @@
-"""The JetStream stream: looked at, made, added to. Through the raw API: an update through the library's types would
-drop the settings it does not know.
+"""The JetStream stream: looked at, made, added to.
+
+Through the raw API: an update through the library's types would drop the settings that those do not know.
 
 Not here: what is weak about the stream's settings (`weakness`).
 """
@@ -67,8 +68,14 @@ class _Cluster(msgspec.Struct, frozen=True):
     leader: str = ""
 
 
+class _State(msgspec.Struct, frozen=True):
+    messages: int = 0
+    bytes: int = 0
+
+
 class _Answer(msgspec.Struct, frozen=True):
     config: dict[str, Any] | None = None
+    state: _State = _State()
     cluster: _Cluster | None = None
     error: ApiError | None = None
 
@@ -158,8 +165,8 @@ class _Inspector:
         if answer.error is not None and answer.error.err_code == _NAME_IN_USE:
             answer = await self._call("INFO")
         if answer.error is not None or answer.config is None:
-            remedy = self._remedy(answer.error)
-            return _not_ready(f"the stream {self._name!r} cannot be created: {_said(answer.error)}{remedy}", missing=True)
+            reason = f"the stream {self._name!r} cannot be created: {_said(answer.error)}{self._remedy(answer.error)}"
+            return _not_ready(reason, missing=True)
         return msgspec.structs.replace(self._found(answer), created=True)
 
     async def _add(self, config: dict[str, Any], missing: tuple[str, ...]) -> Inspection:
@@ -181,6 +188,8 @@ class _Inspector:
             reasons.append(f"the stream {self._name!r} acknowledges nothing (no_ack): set it to false")
         if answer.cluster is not None and not answer.cluster.leader:
             reasons.append(f"the stream {self._name!r} has no leader: too few of its servers are up")
+        if _is_full(config, answer.state):
+            reasons.append(f"the stream {self._name!r} is full: raise max_msgs or max_bytes, or lower max_age")
         return Inspection(config=config, reasons=tuple(reasons))
 
     def _remedy(self, error: ApiError | None) -> str:
@@ -191,6 +200,12 @@ class _Inspector:
     async def _call(self, what: str, content: dict[str, Any] | None = None) -> _Answer:
         payload = b"" if content is None else msgspec.json.encode(content)
         return msgspec.json.decode(await self._ask(f"$JS.API.STREAM.{what}.{self._name}", payload), type=_Answer)
+
+
+def _is_full(config: StreamConfig, state: _State) -> bool:
+    if config.discard != "new":
+        return False
+    return 0 < config.max_msgs <= state.messages or 0 < config.max_bytes <= state.bytes
 
 
 def _typed(config: dict[str, Any]) -> StreamConfig:

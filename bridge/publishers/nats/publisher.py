@@ -1,0 +1,163 @@
+"""Records to a NATS JetStream stream: published with an id, and done when the stream says it has them."""
+
+import asyncio
+import contextlib
+import itertools
+
+import msgspec
+
+from bridge.errors import BrokerUnavailable, RecordRefused, RecordTooLarge
+from bridge.publishers.base import BrokerHealth, HeaderDialect, Record
+from bridge.publishers.nats.answers import PubAck, Verdict, decode_ack, judge
+from bridge.publishers.nats.link import Entry
+from bridge.publishers.nats.outbox import Outbox
+from bridge.publishers.nats.records import encode_head
+from bridge.publishers.nats.settings import NatsSettings
+from bridge.publishers.nats.status import Status
+from bridge.publishers.nats.supervisor import Supervisor
+
+__all__ = ["NatsPublisher"]
+
+_DRAIN_S = 1.0
+_STOP_S = 0.5
+# Callers cancel for reasons of their own; so many in a row, without one answer in between, are the broker's.
+_MAX_UNANSWERED = 3
+
+
+class NatsPublisher:
+    """See `bridge.publishers.base.Publisher` for what it promises.
+
+    One link at a time. Whatever goes wrong with it, it is dropped and another one made; records under way then go
+    over the next link with the same id, so the stream keeps one copy.
+    """
+
+    dialect = HeaderDialect(prefix="ce-", content_type="Content-Type", percent_encode=True)
+
+    def __init__(self, settings: NatsSettings) -> None:
+        self._tokens = itertools.count(1)
+        self._status = Status(settings)
+        self._outbox = Outbox(self._on_stalled)
+        self._supervisor = Supervisor(settings, self._outbox, self._status, self._tokens)
+        self._task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._unanswered = 0
+
+    async def start(self) -> None:
+        """Begin connecting."""
+        if self._task is not None or self._closing is not None:
+            raise RuntimeError("a publisher is started once")
+        self._loop = asyncio.get_running_loop()
+        self._outbox.hold()
+        self._status.started()
+        self._task = asyncio.create_task(self._supervisor.run(), name="nats-supervisor")
+
+    async def publish(self, record: Record) -> None:
+        """Return when the stream has the record."""
+        if self._task is None:
+            raise BrokerUnavailable("the publisher was not started")
+        head = encode_head(record, with_ttl=self._status.takes_ttl)
+        entry = Entry(next(self._tokens), record.topic, head, record.value, self._loop.create_future())
+        self._outbox.submit(entry)
+        try:
+            while True:
+                ack = _decoded(await entry.future)
+                if ack.stored:
+                    if self._unanswered or self._outbox.stalled or self._status.doubt is not None:
+                        self._settle(record.topic)
+                    return
+                self._second_try(entry, record, ack)
+        except BaseException:
+            self._forget(entry)
+            raise
+
+    def health(self) -> BrokerHealth:
+        """The state now."""
+        return self._status.health
+
+    async def wait_ready(self) -> None:
+        """Return when ready."""
+        await self._status.ready.wait()
+
+    async def close(self) -> None:
+        """Wait a moment for what is under way, then drop the link."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="nats-close")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        self._status.closed()
+        if self._task is None:
+            return
+        under_way = self._outbox.shut("the publisher is closed")
+        if under_way:
+            await asyncio.wait([entry.future for entry in under_way], timeout=_DRAIN_S)
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=_STOP_S)
+        for entry in under_way:
+            entry.fail(BrokerUnavailable("the publisher was closed while the record was under way"))
+
+    def _second_try(self, entry: Entry, record: Record, ack: PubAck) -> None:
+        """Send the record again if that can help, else raise."""
+        if ack.error is None:
+            self._status.publish_failed("the broker's acknowledgements name no stream", self._loop.time())
+            raise BrokerUnavailable("the broker's acknowledgement names no stream")
+        verdict = judge(ack.error)
+        if verdict is Verdict.AGAIN:
+            entry.future = self._loop.create_future()
+            self._outbox.stall(entry)
+            return
+        self._outbox.answered(entry.topic)
+        said = f"{ack.error.description} ({ack.error.err_code})"
+        match verdict:
+            case Verdict.WITHOUT_TTL:
+                entry.head = encode_head(record, with_ttl=False)
+                entry.future = self._loop.create_future()
+                self._outbox.submit(entry)
+            case Verdict.TOO_LARGE:
+                size = len(entry.head) + len(entry.value)
+                raise RecordTooLarge(size, self._status.max_msg_size or size - 1)
+            case Verdict.REFUSED:
+                raise RecordRefused(f"the broker refuses the record: {said}")
+            case _:
+                self._status.publish_failed(f"the stream takes no records: {said}", self._loop.time())
+                self._supervisor.probe_soon()
+                raise BrokerUnavailable(f"the stream does not take the record: {said}")
+
+    def _settle(self, topic: str) -> None:
+        """A record was stored after some that were not."""
+        self._unanswered = 0
+        self._outbox.answered(topic)
+        if self._status.doubt is not None:
+            self._status.publish_succeeded()
+
+    def _forget(self, entry: Entry) -> None:
+        """The caller has its error, or has gone: keep nothing."""
+        waited_in_vain = entry.future.cancelled() and entry.token in entry.home
+        entry.home.pop(entry.token, None)
+        if not entry.future.done():
+            entry.future.cancel()
+        elif not entry.future.cancelled():
+            error = entry.future.exception()  # which also marks it as seen, if the caller was cancelled meanwhile
+            if isinstance(error, BrokerUnavailable) and self._outbox.link is not None:
+                self._status.publish_failed(str(error), self._loop.time())
+        if waited_in_vain:
+            self._unanswered += 1
+            if self._unanswered >= _MAX_UNANSWERED:
+                self._status.publish_failed("the broker does not acknowledge records in time", self._loop.time())
+                self._supervisor.probe_soon()
+
+    def _on_stalled(self) -> None:
+        missing = self._status.missing
+        if missing is not None:
+            self._outbox.fail_stalled(missing)
+        else:
+            reason = "nobody takes records just now: the stream is missing, or elects a leader"
+            self._status.publish_failed(reason, self._loop.time())
+        self._supervisor.probe_soon()
+
+
+def _decoded(answer: bytes) -> PubAck:
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return decode_ack(answer)
+    raise BrokerUnavailable("the broker's acknowledgement cannot be read")

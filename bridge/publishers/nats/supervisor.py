@@ -1,0 +1,172 @@
+"""The one task that keeps a link to the broker: dial, attend, dial again. The only retry of connections there is."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Iterator
+
+from bridge.publishers.nats.dialer import Dialer
+from bridge.publishers.nats.faults import LinkLost, connect_reason
+from bridge.publishers.nats.link import Link
+from bridge.publishers.nats.outbox import Outbox
+from bridge.publishers.nats.settings import NatsSettings
+from bridge.publishers.nats.status import Status
+from bridge.publishers.nats.stream import Inspection, inspect
+from bridge.publishers.nats.weakness import weaknesses
+from bridge.telemetry import broker_facts
+
+__all__ = ["Backoff", "Supervisor"]
+
+# Callers wait so long for a link to come back; after that an outage is an outage, and they are told at once.
+_GRACE_S = 1.0
+_TICK_S = 1.0
+_STALL_S = 2.5  # a tick that comes so late: it was our loop, or machine, that stood still
+_PROBE_S = 5.0
+_PROBE_SOON_S = 1.0  # while not ready
+_PROBE_PAUSE_S = 0.25  # between two that somebody asked for
+_STABLE_S = 5.0  # a link that ended sooner counts as a failed attempt
+
+
+class Backoff:
+    """Pauses between attempts: doubling, jittered so that replicas do not come in step."""
+
+    def __init__(self, first_s: float = 0.1, longest_s: float = 5.0) -> None:
+        self._first_s = self._pause_s = first_s
+        self._longest_s = longest_s
+
+    def reset(self) -> None:
+        """It worked."""
+        self._pause_s = self._first_s
+
+    def next(self) -> float:
+        """The pause before the next attempt, seconds."""
+        pause, self._pause_s = self._pause_s, min(self._pause_s * 2, self._longest_s)
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret
+
+
+class Supervisor:
+    """Keeps the link, looks at the stream, and tells outbox and status."""
+
+    def __init__(self, settings: NatsSettings, outbox: Outbox, status: Status, tokens: Iterator[int]) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._status = status
+        self._tokens = tokens
+        self._dialer = Dialer(settings)
+        self._backoff = Backoff()
+        self._probe_wanted = asyncio.Event()
+        self._grace: asyncio.TimerHandle | None = None
+        self._given_up = False
+
+    def probe_soon(self) -> None:
+        """Something is wrong with publishing: look at the stream again."""
+        self._probe_wanted.set()
+
+    async def run(self) -> None:
+        """Never ends but by cancellation, and leaves no link behind."""
+        loop = asyncio.get_running_loop()
+        self._begin_grace()
+        try:
+            while True:
+                try:
+                    link = await self._next_link()
+                    began = loop.time()
+                    await self._attend(link)
+                    if loop.time() - began < _STABLE_S:
+                        await asyncio.sleep(self._backoff.next())
+                except Exception as error:  # noqa: BLE001 -- a supervisor that dies silently is what this replaces
+                    broker_facts.supervision_failed(error)
+                    await asyncio.sleep(self._backoff.next())
+        finally:
+            self._end_grace()
+
+    async def _next_link(self) -> Link:
+        failures = 0
+        while True:
+            try:
+                return await self._dialer.dial(self._make_link)
+            except Exception as error:  # noqa: BLE001 -- the library raises whatever its parts do
+                reason = connect_reason(error)
+            self._status.unreachable(reason)
+            if self._given_up:
+                self._outbox.give_up(_outage(reason))
+            failures += 1
+            if failures % self._dialer.servers == 0:
+                await asyncio.sleep(self._backoff.next())
+
+    def _make_link(self, tls_required: bool) -> Link:  # noqa: FBT001 -- the dialer's callback
+        return Link(self._settings, self._tokens, tls_required=tls_required, on_no_responders=self._outbox.stall)
+
+    async def _attend(self, link: Link) -> None:
+        """Use the link until it ends."""
+        info = link.client.info
+        self._end_grace()
+        self._status.connected(server_version=str(info.get("version", "unknown")), tls=bool(info.get("tls_required")))
+        self._outbox.attach(link)
+        probing = asyncio.create_task(self._keep_probing(link), name="nats-probe")
+        try:
+            await self._watch(link)
+        finally:
+            self._outbox.detach()
+            self._begin_grace()
+            self._dialer.learn(link.client.info)
+            probing.cancel()
+            await link.close()
+            await asyncio.wait([probing])
+        self._status.lost(link.ended.result())
+
+    async def _watch(self, link: Link) -> None:
+        loop = asyncio.get_running_loop()
+        began = last = loop.time()
+        while not link.ended.done():
+            await asyncio.wait([link.ended], timeout=_TICK_S)
+            now = loop.time()
+            if now - last > _STALL_S:
+                link.excuse_silence()
+            last = now
+            link.check_pulse()
+            self._status.tick(now)
+            if now - began > _STABLE_S:
+                self._backoff.reset()
+
+    async def _keep_probing(self, link: Link) -> None:
+        while True:
+            self._probe_wanted.clear()
+            try:
+                found = await self._probe(link)
+            except LinkLost:
+                return
+            except Exception as error:  # noqa: BLE001 -- as in `run`
+                broker_facts.supervision_failed(error)
+                found = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PROBE_S if found is not None and not found.reasons else _PROBE_SOON_S):
+                    await self._probe_wanted.wait()
+                    await asyncio.sleep(_PROBE_PAUSE_S)
+
+    async def _probe(self, link: Link) -> Inspection:
+        settings = self._settings
+        found = Inspection() if settings.provision == "off" else await inspect(link.ask, settings)
+        version = str(link.client.info.get("version", "unknown"))
+        weak = weaknesses(settings, found.config, server_version=version, max_payload=link.max_payload)
+        self._status.inspected(found, weak)
+        if found.missing:
+            self._outbox.fail_stalled(found.reasons[0])
+        return found
+
+    def _begin_grace(self) -> None:
+        self._grace = asyncio.get_running_loop().call_later(_GRACE_S, self._give_up)
+
+    def _end_grace(self) -> None:
+        self._given_up = False
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._outbox.give_up(_outage(self._status.absence))
+
+
+def _outage(reason: str) -> str:
+    return f"no link to the broker: {reason}"
