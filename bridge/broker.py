@@ -7,8 +7,7 @@ from typing import Literal
 from bridge.config import Config, Secret, read_secret_file
 from bridge.publishers.base import Publisher
 from bridge.publishers.embedded import EmbeddedServer
-from bridge.publishers.jetstream import NatsPublisher, Received, follow
-from bridge.publishers.nats.settings import NatsSettings
+from bridge.publishers.nats import NatsPublisher, NatsSettings, Received, follow
 from bridge.routing.table import source_subjects
 
 __all__ = ["Reader", "make_publisher", "make_reader"]
@@ -34,7 +33,7 @@ def make_reader(config: Config) -> Reader:
     settings = _nats_settings(config, servers, None)
 
     def read(since: Literal["new", "all"] | datetime) -> AsyncIterator[Received]:
-        return follow(settings, since=since)
+        return follow(settings, settings.subjects, since=since)
 
     return read
 

@@ -86,11 +86,11 @@ def _body(what: str, source: SourceConfig) -> bytes:
 
 
 def _show(what: str, response: httpx.Response, *, success: int) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     good = response.status_code == success
     elapsed_ms = response.elapsed.total_seconds() * 1000
     colour = "green" if good else "red"
     console.print(f"[{colour}]{response.status_code}[/{colour}] {escape(what)} in {elapsed_ms:.1f} ms")
-    console.print(escape(response.text), soft_wrap=True)
+    console.print(escape(response.text))
     if retry_after := response.headers.get("retry-after"):
         console.print(f"[dim]Retry-After: {escape(retry_after)} s[/dim]")

@@ -40,7 +40,7 @@ def serve() -> None:
 
 
 async def _serve(config: Config, *, person: bool) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     on_published = Printer(console) if person and console.is_terminal else None
     bridge = Bridge(config, on_published=on_published)
     stop = _stop_on_signals()
@@ -77,7 +77,7 @@ async def _greet(console: Console, bridge: Bridge) -> None:
     for source in bridge.config.sources:
         url = webhook_url(bridge.config, source, listen=bridge.address)
         console.print(f"[bold]{source.name}[/bold]: register this URL at the provider", style="green")
-        console.print(f"  {escape(url)}", soft_wrap=True)
+        console.print(f"  {escape(url)}")
     command = escape(_own_command())
     console.print("\nIn other terminals, with the same environment:")
     console.print(f"  [bold]{command} send[/bold]   posts a first event")

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -16,7 +17,8 @@ from rich.markup import escape
 
 from bridge.broker import make_reader
 from bridge.config import load
-from bridge.publishers.jetstream import Received
+from bridge.errors import BrokerUnavailable
+from bridge.publishers.nats import Received
 
 __all__ = ["tail"]
 
@@ -50,7 +52,7 @@ def tail(
     if since is not None:
         start = since.replace(tzinfo=UTC)
     reader = make_reader(config)
-    printer = _Printer(Console(highlight=False), show_credentials=show_credentials)
+    printer = _Printer(Console(highlight=False, soft_wrap=True), show_credentials=show_credentials)
     wanted = _matcher(pattern)
 
     async def follow() -> None:
@@ -73,7 +75,11 @@ def tail(
             if not task.cancelled():
                 raise
 
-    asyncio.run(until_signalled())
+    try:
+        asyncio.run(until_signalled())
+    except BrokerUnavailable as error:
+        click.echo(f"Cannot follow {config.broker}: {error}.", err=True)
+        sys.exit(1)
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:
@@ -110,7 +116,7 @@ class _Printer:
         key = event.get("partitionkey")
         self._console.print(f"{head} key {_plain(key)} [dim]{_plain(event.get('id'))}[/dim]")
         text = msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
-        self._console.print(_CONTROL.sub("�", text), markup=False, soft_wrap=True)
+        self._console.print(_CONTROL.sub("�", text), markup=False)
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 -- any JSON value

@@ -1,8 +1,10 @@
-"""Runs a command and ends it when our standard input closes: that is, when the process that started us is gone.
+"""Runs one command and ends it when its owner is gone, however the owner went: even `kill -9` closes a pipe.
 
-Standard library only, and run as a file of its own (`python -I leash.py COMMAND …`). It lives in its own session with
-its child, so that Ctrl-C on a terminal reaches the bridge alone, which flushes first and ends the child then; and a
-bridge that is killed with -9 still takes its child along, since the kernel closes the pipe.
+A program of its own (`python -I leash.py FD COMMAND …`), started by its owner in a session of its own, so that Ctrl-C
+on the terminal reaches the owner alone, who then ends this in its own time. FD is the read end of a pipe whose write
+end only the owner has. Standard library only, and nothing of the bridge.
+
+Writes the command's process id to standard output, one line. Exits as the command does.
 """
 
 import os
@@ -11,28 +13,30 @@ import subprocess
 import sys
 import threading
 
-_GRACE_S = 5.0
+_PATIENCE_S = 5.0
 
 
 def main() -> int:
-    """Start the command; return its exit code."""
-    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)  # noqa: S603 -- our own server binary
+    """Run the command of `sys.argv`."""
+    owner, command = int(sys.argv[1]), sys.argv[2:]
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 -- our own command
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # only the owner's end is ours; after Popen, for it would be inherited
+    os.write(sys.stdout.fileno(), f"{child.pid}\n".encode())
+    ended = threading.Event()
+    threading.Thread(target=_end_with_owner, args=(owner, child, ended), daemon=True).start()
+    code = child.wait()
+    ended.set()
+    return code if code >= 0 else 128 - code
 
-    def end(*_: object) -> None:
-        child.terminate()
-        timer = threading.Timer(_GRACE_S, child.kill)
-        timer.daemon = True
-        timer.start()
 
-    def wait_for_the_end_of_input() -> None:
-        while os.read(0, 1):
-            pass
-        end()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=wait_for_the_end_of_input, daemon=True).start()
-    return child.wait()
+def _end_with_owner(owner: int, child: "subprocess.Popen[bytes]", ended: threading.Event) -> None:
+    while os.read(owner, 64):
+        pass  # nobody writes; the read returns when the last write end is closed
+    child.terminate()
+    if not ended.wait(_PATIENCE_S):
+        child.send_signal(signal.SIGCONT)
+        child.kill()
 
 
 if __name__ == "__main__":

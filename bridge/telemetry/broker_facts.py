@@ -10,6 +10,7 @@ import structlog
 __all__ = [
     "connected",
     "embedded_exited",
+    "embedded_failed",
     "embedded_started",
     "lost",
     "not_ready",
@@ -77,3 +78,8 @@ def embedded_started(*, version: str, port: int) -> None:
 def embedded_exited(code: int | None, *, retry_in_s: float) -> None:
     """Our own nats-server ended by itself."""
     _log.error("embedded_exited", code=code, retry_in_s=round(retry_in_s, 2))
+
+
+def embedded_failed(reason: str) -> None:
+    """Our own nats-server could not be started again; it is tried once more."""
+    _log.error("embedded_failed", reason=reason)

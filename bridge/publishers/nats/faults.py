@@ -93,8 +93,8 @@ _CONNECT_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
 
 _LOST_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.ProtocolError, _NO_NATS),
+    (errors.UnexpectedEOF, "the broker closed the link"),  # before its parent, the next one
     (errors.StaleConnectionError, "the broker does not answer pings"),
-    (errors.UnexpectedEOF, "the broker closed the link"),
     (ConnectionError, "the link was reset"),
     (OSError, "the network failed"),
     (errors.Error, _NO_NATS),  # all others come from reading the server's first line

@@ -142,9 +142,14 @@ class Status:
             if not old.ready:
                 self._told_reasons = ()
                 broker_facts.ready()
-        elif self._absence is None and self._inspection is not None and health.reasons != self._told_reasons:
-            self._told_reasons = health.reasons  # no link is told apart, not yet looked at is no news
+        elif self._is_news(health.reasons):
+            self._told_reasons = health.reasons
             broker_facts.not_ready(health.reasons)
+
+    def _is_news(self, reasons: tuple[str, ...]) -> bool:
+        """Without a link there are other lines, and not yet looked at is no news."""
+        looked = self._phase is None and self._absence is None and self._inspection is not None
+        return looked and reasons != self._told_reasons
 
     def _compose(self) -> BrokerHealth:
         reasons = self._reasons()

@@ -1,0 +1,224 @@
+"""Reads a stream from outside the bridge's way: for `tail` and for tests. Keeps nothing on the server."""
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.errors import Error
+
+from bridge.errors import BrokerUnavailable
+from bridge.publishers.nats.answers import ApiError
+from bridge.publishers.nats.dialer import Dialer
+from bridge.publishers.nats.faults import Denied, LinkLost, NoResponders, connect_reason
+from bridge.publishers.nats.link import Link
+from bridge.publishers.nats.settings import NatsSettings
+from bridge.publishers.nats.supervisor import Backoff
+
+__all__ = ["Received", "Since", "follow"]
+
+Since = Literal["new", "all"] | datetime
+
+_BATCH = 256
+_PULL_S = 5.0
+_HEARTBEAT_S = 2.0
+_SILENCE_S = 6.0  # beyond three missed heartbeats
+_API_TIMEOUT_S = 3.0
+_FORGET_S = 30  # the server drops a consumer that nobody asks any more
+_NS = 1_000_000_000
+_PULL_IS_OVER = "408"  # Request Timeout: nothing came; the only status that is no fault
+
+
+class Received(msgspec.Struct, frozen=True):
+    """One record of the stream.
+
+    Attributes:
+        topic: the subject.
+        key: None: NATS has no keys; the event's `partitionkey` is it.
+        value: the encoded event.
+        headers: as sent.
+        time: when the stream stored it, UTC.
+        seq: its place in the stream.
+    """
+
+    topic: str
+    key: str | None
+    value: bytes
+    headers: dict[str, str]
+    time: datetime
+    seq: int
+
+
+class _Delivered(msgspec.Struct, frozen=True):
+    stream_seq: int = 0
+
+
+class _Created(msgspec.Struct, frozen=True):
+    error: ApiError | None = None
+    delivered: _Delivered = _Delivered()
+
+
+class _Interrupted(Exception):
+    """The consumer or its link is gone; another one takes over at the next record."""
+
+
+async def follow(settings: NatsSettings, patterns: Sequence[str], *, since: Since) -> AsyncGenerator[Received, None]:
+    """The stream's records on these subjects, in order and without end; goes on by itself after an outage.
+
+    Args:
+        settings: which cluster, stream and login.
+        patterns: NATS subjects, wildcards allowed; an empty sequence is all.
+        since: `new`: what is stored from now on; `all`: what the stream has; or what was stored since a time.
+
+    Raises:
+        BrokerUnavailable: the broker or the stream is not to be had at the beginning.
+    """
+    reader = _Reader(settings, patterns, since)
+    backoff = Backoff()
+    while True:
+        try:
+            async with contextlib.aclosing(reader.read()) as records:
+                async for record in records:
+                    backoff.reset()
+                    yield record
+        except _Interrupted as interruption:
+            if not reader.began:
+                raise BrokerUnavailable(str(interruption)) from interruption
+            await asyncio.sleep(backoff.next())
+
+
+class _Reader:
+    """One consumer at a time, each beginning where the one before it ended."""
+
+    def __init__(self, settings: NatsSettings, patterns: Sequence[str], since: Since) -> None:
+        self._settings = settings
+        self._patterns = list(patterns)
+        self._since = since
+        self._next_seq: int | None = None
+        self._dialer = Dialer(settings)
+        self.began = False
+
+    async def read(self) -> AsyncGenerator[Received, None]:
+        """Records until something goes wrong.
+
+        Raises:
+            _Interrupted: which is how it ends.
+        """
+        link = await self._dial()
+        try:
+            consumer = await self._create_consumer(link)
+            self.began = True
+            inbox = link.client.new_inbox()
+            messages: asyncio.Queue[Msg] = asyncio.Queue()
+            await link.client.subscribe(inbox, cb=messages.put)
+            while True:
+                await self._pull(link, consumer, inbox)
+                async for record in self._batch(link, messages):
+                    self._next_seq = record.seq + 1
+                    yield record
+        except (Error, OSError, LinkLost) as error:
+            raise _Interrupted("the link to the broker was lost") from error
+        finally:
+            await link.close()
+
+    async def _dial(self) -> Link:
+        for attempt in itertools.count(1):
+            try:
+                return await self._dialer.dial(
+                    lambda tls_required: Link(self._settings, itertools.count(1), tls_required=tls_required)
+                )
+            except Exception as error:  # the library raises whatever its parts do
+                if attempt >= self._dialer.servers:
+                    raise _Interrupted(connect_reason(error)) from error
+        raise AssertionError
+
+    async def _create_consumer(self, link: Link) -> str:
+        name = f"tail-{secrets.token_hex(8)}"
+        config: dict[str, Any] = {
+            "name": name,
+            "ack_policy": "none",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": _FORGET_S * _NS,
+            **self._start(),
+        }
+        if self._patterns:
+            config["filter_subjects"] = self._patterns
+        stream = self._settings.stream
+        request = msgspec.json.encode({"stream_name": stream, "config": config})
+        try:
+            async with asyncio.timeout(_API_TIMEOUT_S):
+                answer = await link.ask(f"$JS.API.CONSUMER.CREATE.{stream}.{name}", request)
+            created = msgspec.json.decode(answer, type=_Created)
+        except TimeoutError as error:
+            raise _Interrupted("JetStream does not answer") from error
+        except NoResponders as error:
+            raise _Interrupted("JetStream is not enabled on the broker, or not for our account") from error
+        except Denied as error:
+            raise _Interrupted(f"our user may not read the stream {stream!r}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _Interrupted("JetStream answers something unknown") from error
+        if created.error is not None:
+            raise _Interrupted(f"the stream {stream!r} cannot be read: {created.error.description}")
+        if self._next_seq is None and self._since == "new":
+            self._next_seq = created.delivered.stream_seq + 1
+        return name
+
+    def _start(self) -> dict[str, Any]:
+        if self._next_seq is not None:
+            return {"deliver_policy": "by_start_sequence", "opt_start_seq": self._next_seq}
+        if isinstance(self._since, datetime):
+            return {"deliver_policy": "by_start_time", "opt_start_time": self._since.astimezone(UTC)}
+        return {"deliver_policy": self._since}
+
+    async def _pull(self, link: Link, consumer: str, inbox: str) -> None:
+        request = {"batch": _BATCH, "expires": int(_PULL_S * _NS), "idle_heartbeat": int(_HEARTBEAT_S * _NS)}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._settings.stream}.{consumer}"
+        await link.client.publish(subject, msgspec.json.encode(request), reply=inbox)
+
+    async def _batch(self, link: Link, messages: asyncio.Queue[Msg]) -> AsyncGenerator[Received, None]:
+        """What one pull brings."""
+        left = _BATCH
+        while left:
+            message = await _next(link, messages)
+            status = (message.headers or {}).get("Status") if not message.data else None
+            if status is None:
+                left -= 1
+                yield _received(message)
+            elif status == _PULL_IS_OVER:
+                return
+            elif status != "100":  # idle heartbeat
+                raise _Interrupted("the consumer is gone")
+
+
+async def _next(link: Link, messages: asyncio.Queue[Msg]) -> Msg:
+    getting = asyncio.ensure_future(messages.get())
+    waited: list[asyncio.Future[Any]] = [getting, link.ended]
+    try:
+        await asyncio.wait(waited, timeout=_SILENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        if getting.done():
+            return getting.result()
+    finally:
+        getting.cancel()
+    raise _Interrupted("the link to the broker was lost")
+
+
+def _received(message: Msg) -> Received:
+    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, with domain and account
+    # before the stream on newer servers: counted from the end, where a random token may follow too.
+    tokens = message.reply.split(".")
+    base = 2 if len(tokens) == 9 else 4  # noqa: PLR2004 -- see above
+    seq, time_ns = int(tokens[base + 3]), int(tokens[base + 5])
+    return Received(
+        topic=message.subject,
+        key=None,
+        value=message.data,
+        headers=dict(message.headers or {}),
+        time=datetime.fromtimestamp(time_ns / _NS, UTC),
+        seq=seq,
+    )

@@ -1,0 +1,181 @@
+"""The bridge as its users run it: a process, its real broker, its signals."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats
+import pytest
+
+from bridge.publishers.embedded import find_nats_server
+
+TOKEN = "canary-7f3a9c1e5b8d2460"
+WAIT_S = 20.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
+    """What `condition` returns once it is true; for things outside this process that cannot be awaited."""
+    deadline = time.monotonic() + timeout_s
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {condition}")
+        time.sleep(0.02)
+    return result
+
+
+class NatsProcess:
+    """A nats-server of this test, on a port and store that outlive its restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        config = self.folder / "nats.conf"
+        store = f'jetstream {{ store_dir: "{self.folder}/js", sync_interval: always }}'
+        config.write_text(f"listen: 127.0.0.1:{self.port}\n{store}\n")
+        self.process = subprocess.Popen([find_nats_server(), "-c", config], stderr=subprocess.DEVNULL)
+
+        def ours_answers() -> bool:
+            assert self.process
+            assert self.process.poll() is None
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        wait_until(ours_answers)
+
+    def signal(self, number: int) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+class BridgeProcess:
+    """`webhook-bridge serve` with an environment of its own."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.port, self.ops_port, self.nats_port = free_port(), free_port(), free_port()
+        self.data_dir = data_dir
+        self.log = data_dir.parent / f"{data_dir.name}.log"
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
+        self.env = clean | {
+            "BRIDGE_LISTEN": f"127.0.0.1:{self.port}",
+            "BRIDGE_OPS_LISTEN": f"127.0.0.1:{self.ops_port}",
+            "BRIDGE_DATA_DIR": str(data_dir),
+            "BRIDGE_SOURCE_CHATLEVEL_TOKEN": TOKEN,
+        }
+        if "BRIDGE_BROKER" not in settings:
+            self.env["BRIDGE_EMBEDDED_LISTEN"] = f"127.0.0.1:{self.nats_port}"
+        self.env |= settings
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = f"http://127.0.0.1:{self.port}/webhooks/chatlevel/{TOKEN}"
+        self.nats_url = settings.get("BRIDGE_BROKER", f"nats://127.0.0.1:{self.nats_port}")
+
+    def start(self, *, ready: bool = True) -> "BridgeProcess":
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bridge", "serve"], env=self.env, stdout=log, stderr=log
+            )
+        wait_until(lambda: self.readiness() is not None)
+        if ready:
+            wait_until(self.ready)
+        return self
+
+    def readiness(self) -> dict[str, Any] | None:
+        assert self.process
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            content: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self.ops_port}/health/ready").json()
+        except httpx.TransportError:
+            return None
+        return content
+
+    def ready(self) -> bool:
+        return bool((self.readiness() or {}).get("ready"))
+
+    def post(self, body: bytes, timeout_s: float = 15) -> httpx.Response:
+        return httpx.post(self.url, content=body, timeout=timeout_s)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process
+        self.process.send_signal(number)
+        return self.process.wait(WAIT_S)
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def cli(self, *arguments: str, stdin: bytes = b"", timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bridge", *arguments],
+            env=self.env,
+            input=stdin.decode(),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def stored(self, stream: str = "EVENTS") -> list[Any]:
+        """Every message of the stream, read by a plain nats-py consumer."""
+        return asyncio.run(_stored(self.nats_url, stream))
+
+
+async def _stored(url: str, stream: str) -> list[Any]:
+    client = await nats.connect(url)
+    try:
+        context = client.jetstream()
+        count = (await context.stream_info(stream)).state.messages
+        subscription = await context.subscribe("events.>", stream=stream, ordered_consumer=True)
+        return [await subscription.next_msg(timeout=5) for _ in range(count)]
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+def nats_process(tmp_path: Path) -> Iterator[NatsProcess]:
+    """Not started yet."""
+    folder = tmp_path / "nats"
+    folder.mkdir()
+    server = NatsProcess(folder)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def bridge(tmp_path: Path) -> Iterator[Callable[..., BridgeProcess]]:
+    """Make bridges; all are ended with the test."""
+    made: list[BridgeProcess] = []
+
+    def make(name: str = "data", **settings: str) -> BridgeProcess:
+        process = BridgeProcess(tmp_path / name, **settings)
+        made.append(process)
+        return process
+
+    yield make
+    for process in made:
+        process.kill()

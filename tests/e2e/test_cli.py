@@ -1,0 +1,122 @@
+"""The commands as typed."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+
+from tests.e2e.conftest import TOKEN, BridgeProcess, wait_until
+
+Make = Callable[..., BridgeProcess]
+
+
+def test_help_names_every_command_and_each_has_its_own(bridge: Make) -> None:
+    cli = bridge().cli
+    text = cli("--help").stdout
+    for command in ("serve", "send", "tail"):
+        assert command in text
+        assert cli(command, "--help").returncode == 0
+    assert cli("--version").stdout.startswith("webhook-bridge, version ")
+
+
+def test_wrong_usage_exits_2(bridge: Make) -> None:
+    running = bridge()
+    assert running.cli("nonsense").returncode == 2
+    assert running.cli("send", "no.such.event").returncode == 2
+    assert running.cli("send", "--source", "nobody").returncode == 2
+
+
+def test_all_configuration_problems_come_at_once_by_name(bridge: Make) -> None:
+    broken = bridge(BRIDGE_LISTEN="nowhere", BRIDGE_MAX_IN_FLIGHT="0", BRIDGE_LISTENN="x", BRIDGE_LOG_LEVEL="loud")
+    result = broken.cli("serve")
+    assert result.returncode == 2
+    for name in ("BRIDGE_LISTEN:", "BRIDGE_MAX_IN_FLIGHT:", "BRIDGE_LISTENN:", "BRIDGE_LOG_LEVEL:"):
+        assert name in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_send_and_tail_find_url_and_token_by_themselves(bridge: Make) -> None:
+    running = bridge()
+    del running.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]  # one is made and kept
+    running.start()
+    sent = running.cli("send")
+    assert sent.returncode == 0
+    assert sent.stdout.startswith("200 message.received")
+    event_id = json.loads(sent.stdout.splitlines()[1])["ids"][0]
+    shown = running.cli("tail", "message.*", "--all", "--count", "1").stdout
+    assert "events.chatlevel.message.received" in shown
+    assert event_id in shown
+    assert "Bom dia!" in shown
+
+
+def test_send_takes_a_file_and_standard_input(bridge: Make, tmp_path) -> None:  # noqa: ANN001
+    running = bridge().start()
+    body = b'{"event":"connection.closed","deviceId":7,"data":{},"timestamp":"2026-03-02T08:00:00Z"}'
+    (tmp_path / "body.json").write_bytes(body)
+    first = running.cli("send", str(tmp_path / "body.json"))
+    second = running.cli("send", "-", stdin=body)
+    assert first.returncode == second.returncode == 0
+    assert first.stdout.splitlines()[1] == second.stdout.splitlines()[1]
+    assert len(running.stored()) == 1
+    refused = running.cli("send", "-", stdin=b"{")
+    assert refused.returncode == 1
+    assert "undecodable" in refused.stdout
+
+
+def test_send_without_a_bridge_says_so_and_exits_1(bridge: Make) -> None:
+    result = bridge().cli("send")
+    assert result.returncode == 1
+    assert "webhook-bridge serve" in result.stderr
+    assert TOKEN not in result.stderr
+
+
+def test_send_lists_what_it_can_make_up(bridge: Make) -> None:
+    assert bridge().cli("send", "--list").stdout.split()[0] == "message.received"
+
+
+def test_tail_hides_credentials_unless_told(bridge: Make) -> None:
+    running = bridge().start()
+    assert running.cli("send", "connection.auth").returncode == 0
+    hidden = running.cli("tail", "--all", "--count", "1").stdout
+    assert "base64" not in hidden
+    assert "hidden" in hidden
+    assert "base64" in running.cli("tail", "--all", "--count", "1", "--show-credentials").stdout
+
+
+def test_tail_without_a_broker_says_so_and_exits_1(bridge: Make) -> None:
+    result = bridge().cli("tail")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "connection refused" in result.stderr.lower()
+
+
+def test_on_a_terminal_serve_prints_the_url_how_to_send_and_each_event(bridge: Make) -> None:
+    running = bridge()
+    controller, terminal = pty.openpty()
+    running.process = subprocess.Popen(
+        [sys.executable, "-m", "bridge", "serve"],
+        env=running.env | {"TERM": "xterm", "COLUMNS": "200"},
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    os.set_blocking(controller, False)
+    shown = bytearray()
+
+    def screen(text: str) -> bool:
+        try:
+            shown.extend(os.read(controller, 65_536))
+        except BlockingIOError:
+            pass
+        return text.encode() in shown
+
+    wait_until(lambda: screen(f"http://127.0.0.1:{running.port}/webhooks/chatlevel/{TOKEN}"))
+    wait_until(lambda: screen("send"))
+    wait_until(running.ready)
+    assert running.cli("send").returncode == 0
+    wait_until(lambda: screen("events.chatlevel.message.received"))
+    assert b"Bom dia" not in shown
+    assert running.stop() == 0
+    os.close(controller)
