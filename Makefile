@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types fmt gen lock fresh bench clean
+.PHONY: help run test check lint types fmt gen lock fresh clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,9 +32,6 @@ fmt: $(BIN)/.dev ## format and fix what can be fixed
 
 gen: $(BIN)/.dev ## write all derived files: schemas, README tables, .env.example
 	@$(BIN)/python -m tests.generated
-
-bench: $(BIN)/.dev ## costs of the parts and the whole beside their floors
-	@$(BIN)/python -m tests.bench
 
 lock: $(BIN)/.dev ## resolve the dependencies again into requirements/ (hashes, no index addresses)
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group pyproject.toml:build pyproject.toml -o requirements/run.txt

@@ -1,11 +1,12 @@
 """`tail`: follow the topics and show the events as they come."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -64,22 +65,20 @@ def tail(
                 if seen == count:
                     return
 
-    async def until_signalled() -> None:
-        task = asyncio.ensure_future(follow())
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        try:
-            await task
-        except asyncio.CancelledError:
-            if not task.cancelled():
-                raise
-
     try:
-        asyncio.run(until_signalled())
+        asyncio.run(_until_signalled(follow()))
     except BrokerUnavailable as error:
         click.echo(f"Cannot follow {config.broker}: {error}.", err=True)
         sys.exit(1)
+
+
+async def _until_signalled(following: Coroutine[None, None, None]) -> None:
+    """Ctrl-C is how one ends it, so it is no error."""
+    task = asyncio.ensure_future(following)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:

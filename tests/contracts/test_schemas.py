@@ -45,7 +45,9 @@ def test_within_a_major_each_minor_only_adds() -> None:
         families.setdefault(path.rpartition(".")[0].rpartition(".")[0], []).append(path)
     for paths in families.values():
         for old, new in pairwise(paths):
-            assert not incompatibilities(json.loads((FOLDER / old).read_bytes()), json.loads((FOLDER / new).read_bytes()))
+            assert not incompatibilities(
+                json.loads((FOLDER / old).read_bytes()), json.loads((FOLDER / new).read_bytes())
+            )
 
 
 def schema() -> dict[str, Any]:

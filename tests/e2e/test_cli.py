@@ -1,13 +1,15 @@
 """The commands as typed."""
 
+import contextlib
 import json
 import os
 import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from tests.e2e.conftest import TOKEN, BridgeProcess, wait_until
+from tests.processes import TOKEN, BridgeProcess, wait_until
 
 Make = Callable[..., BridgeProcess]
 
@@ -51,7 +53,7 @@ def test_send_and_tail_find_url_and_token_by_themselves(bridge: Make) -> None:
     assert "Bom dia!" in shown
 
 
-def test_send_takes_a_file_and_standard_input(bridge: Make, tmp_path) -> None:  # noqa: ANN001
+def test_send_takes_a_file_and_standard_input(bridge: Make, tmp_path: Path) -> None:
     running = bridge().start()
     body = b'{"event":"connection.closed","deviceId":7,"data":{},"timestamp":"2026-03-02T08:00:00Z"}'
     (tmp_path / "body.json").write_bytes(body)
@@ -89,7 +91,7 @@ def test_tail_without_a_broker_says_so_and_exits_1(bridge: Make) -> None:
     result = bridge().cli("tail")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "connection refused" in result.stderr.lower()
+    assert "nobody listens" in result.stderr
 
 
 def test_on_a_terminal_serve_prints_the_url_how_to_send_and_each_event(bridge: Make) -> None:
@@ -106,10 +108,8 @@ def test_on_a_terminal_serve_prints_the_url_how_to_send_and_each_event(bridge: M
     shown = bytearray()
 
     def screen(text: str) -> bool:
-        try:
+        with contextlib.suppress(BlockingIOError):
             shown.extend(os.read(controller, 65_536))
-        except BlockingIOError:
-            pass
         return text.encode() in shown
 
     wait_until(lambda: screen(f"http://127.0.0.1:{running.port}/webhooks/chatlevel/{TOKEN}"))

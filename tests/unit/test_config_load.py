@@ -573,3 +573,17 @@ def test_the_structs_can_be_walked_by_msgspec() -> None:
 
     assert isinstance(info, msgspec.inspect.StructType)
     assert {field.name for field in info.fields} == set(Config.__struct_fields__)
+
+
+def test_what_stands_before_an_at_sign_is_not_shown() -> None:
+    """A URL with a login in the wrong variable is still a login."""
+    for name in ("BRIDGE_LISTEN", "BRIDGE_NATS_STREAM", "BRIDGE_SOURCES", "BRIDGE_LOG_LEVEL", "BRIDGE_DEDUP_WINDOW_S"):
+        problem = problems({name: "nats://me:hunter2@host:4222"})[name]
+        assert "hunter2" not in str(problem)
+        assert "host:4222" in problem.found
+
+
+def test_half_of_a_service_link_is_none() -> None:
+    env = {"BRIDGE_SERVICE_HOST": "10.0.0.1", "BRIDGE_PORT": "8080"}
+
+    assert set(problems(env)) == set(env)

@@ -129,3 +129,12 @@ def test_the_umask_cannot_open_it(tmp_path: Path) -> None:
 
     file = tmp_path / "tokens" / "chatlevel"
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_a_directory_that_others_could_list_is_closed_to_them(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "tokens"
+    folder.mkdir(parents=True, mode=0o755)
+
+    ensure_tokens(config_in(tmp_path))
+
+    assert folder.stat().st_mode & 0o777 == 0o700

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
@@ -175,6 +176,10 @@ def test_standard_library_loggers_come_through_once_from_warning_up() -> None:
     for name in ("uvicorn.error", "nats.aio.client", "asyncio", "some.library"):
         logging.getLogger(name).info("chatter")
         logging.getLogger(name).warning("%s of %d", name, 3)
+    talkative = logging.getLogger("some.library.talkative")
+    talkative.setLevel(logging.DEBUG)
+    talkative.info("chatter")
+    assert not logging.getLogger("some.other").isEnabledFor(logging.INFO)
     logging.getLogger("uvicorn.access").error('GET "/webhooks/chatlevel/a-token"')
     logging.getLogger("nats").critical("gone")
     logging.getLogger("x").warning("%d", "not a number")
@@ -340,3 +345,33 @@ def test_a_process_ends_although_nobody_reads_its_lines() -> None:
     assert process.stderr.read() == b""
     process.stdout.close()
     process.stderr.close()
+
+
+_FULL_DISK = """
+import resource, sys, time, structlog
+from bridge.telemetry import logs
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+logs.configure("json", "info", sys.stdout)
+log = structlog.get_logger()
+log.info("cut", text="x" * 2000)
+deadline = time.monotonic() + 10
+while not logs.dropped_lines() and time.monotonic() < deadline:
+    time.sleep(0.01)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+log.info("after")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits there")
+def test_a_write_that_fails_half_way_spoils_one_line_only(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    with file.open("wb") as output:
+        subprocess.run([sys.executable, "-c", _FULL_DISK], stdout=output, check=True, timeout=30)
+
+    cut, *lines = file.read_bytes().splitlines()
+    assert len(cut) == 1000
+    assert [(line["event"], line.get("count")) for line in map(msgspec.json.decode, lines)] == [
+        ("after", None),
+        ("log_lines_dropped", 1),
+    ]

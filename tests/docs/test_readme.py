@@ -1,0 +1,93 @@
+"""The README says what is so, and every command in it is run by a test."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.generated import ROOT, files
+from tests.processes import BridgeProcess
+
+README = (ROOT / "README.md").read_text()
+
+# Each command of the README and the test that runs it.
+RUN_BY = {
+    "make run": "tests/fresh.sh, and tests/e2e/test_cli.py runs what it runs",
+    "make test": "CI",
+    ".venv/bin/webhook-bridge send": "test_send_and_tail_find_url_and_token_by_themselves",
+    ".venv/bin/webhook-bridge send connection.open": "test_the_first_five_minutes",
+    ".venv/bin/webhook-bridge tail --all": "test_the_first_five_minutes",
+    "BRIDGE_BROKER=nats://127.0.0.1:4333 BRIDGE_PROVISION=create .venv/bin/webhook-bridge serve": (
+        "test_a_broker_that_comes_late_makes_503_then_200_without_a_restart"
+    ),
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_generated_files_are_fresh() -> None:
+    for path, content in files().items():
+        assert path.read_bytes() == content, f"{path} is stale: make gen"
+
+
+def test_every_command_is_run_by_a_test() -> None:
+    commands = [line.partition("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    assert set(commands) - {""} == set(RUN_BY)
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in RUN_BY.values():
+        assert not name.startswith("test_") or f"def {name}(" in tests
+
+
+def test_every_link_leads_to_a_file() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_first_five_minutes(bridge: Callable[..., BridgeProcess]) -> None:
+    running = bridge().start()
+    assert running.cli("send", "connection.open").returncode == 0
+    shown = running.cli("tail", "--all", "--count", "1").stdout
+    assert "events.chatlevel.connection.open" in shown
+
+
+def test_the_consumer_of_the_readme_consumes(bridge: Callable[..., BridgeProcess], tmp_path: Path) -> None:
+    running = bridge().start()
+    sent = running.cli("send")
+    (code,) = blocks("python")
+    assert "nats://127.0.0.1:4222" in code
+    script = tmp_path / "consumer.py"
+    script.write_text(code.replace("nats://127.0.0.1:4222", running.nats_url))
+    with subprocess.Popen([sys.executable, "-u", script], stdout=subprocess.PIPE, text=True) as consumer:
+        assert consumer.stdout
+        line = consumer.stdout.readline()
+        consumer.kill()
+    assert sent.stdout.split('"')[3] in line
+    assert "+5511912340000 Bom dia!" in line
+
+
+def test_the_makefile_has_what_design_and_ci_call() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("run", "test", "check", "gen", "fresh", "lint", "types"):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    assert "make check" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_dependency_is_pinned_with_hashes_and_no_index_is_named() -> None:
+    for name in ("run", "dev"):
+        text = (ROOT / "requirements" / f"{name}.txt").read_text()
+        entries = re.split(r"\n(?=\S)", text)
+        for entry in entries:
+            assert entry.startswith(("#", " ")) or "--hash=sha256:" in entry, entry.splitlines()[0]
+        assert "index-url" not in text
+        assert "://" not in text
+
+
+def test_every_direct_dependency_has_its_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    section = text[text.index("dependencies = [") : text.index("[project.scripts]")]
+    lines = [line.strip() for line in section.splitlines()[1:] if line.strip().startswith(('"', "#"))]
+    for before, line in zip(["", *lines], lines, strict=False):
+        assert line.startswith("#") or " # " in line or before.startswith("#"), line
