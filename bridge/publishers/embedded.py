@@ -38,7 +38,7 @@ class EmbeddedServer:
 
     Attributes:
         url: where clients find it; after `start`.
-        server_name: what it calls itself, new for each `start`: who answers with another name is not ours.
+        server_name: what it calls itself, at random: who answers with another name is not ours.
         pid: of the nats-server; None while it is down.
     """
 
@@ -58,7 +58,7 @@ class EmbeddedServer:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._binary = ""
-        self.server_name = ""
+        self.server_name = f"webhook-bridge-{secrets.token_hex(8)}"
         self.pid: int | None = None
 
     @property
@@ -80,7 +80,6 @@ class EmbeddedServer:
             found = "embedded: works where there are process groups, not on Windows"
             raise ConfigError([Problem("BRIDGE_BROKER", found, "a broker of your own as nats://host:4222")])
         self._binary = find_nats_server()
-        self.server_name = f"webhook-bridge-{secrets.token_hex(8)}"
         self._lock = _lock(self._dir)
         try:
             self._port = self._free_port()

@@ -1,6 +1,8 @@
 """Every counter, declared once, as data of one registry per running bridge."""
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from bridge.telemetry import logs
 
 __all__ = ["Metrics"]
 
@@ -28,3 +30,7 @@ class Metrics:
             ["source", "type", "field"],
             registry=self.registry,
         )
+        dropped = Gauge(
+            "bridge_log_lines_dropped", "Log lines lost because nobody read them in time.", registry=self.registry
+        )
+        dropped.set_function(logs.dropped_lines)
