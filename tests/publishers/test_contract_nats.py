@@ -1,7 +1,7 @@
 """The publisher contract on NATS: an external server with a login, and the embedded one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,7 +69,7 @@ class NatsHarness(Harness):
 
 class TestNats(PublisherContract):
     @pytest.fixture
-    def harness(self, tmp_path: Path):
+    def harness(self, tmp_path: Path) -> Iterator[Harness]:
         harness = NatsHarness(tmp_path)
         with harness.server:
             yield harness
