@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 it did not work (an event refused, a problem found), 2 wrong usage or configuration.
 """
 
-import os
 import sys
 from importlib.metadata import version
 
@@ -29,10 +28,6 @@ class _Group(click.Group):
             for problem in error.problems:
                 click.echo(f"  {problem}", err=True)
             sys.exit(2)
-        except BrokenPipeError:
-            # the reader of our output went away (`tail | head`): end quietly, and let nothing flush into it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

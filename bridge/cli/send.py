@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 import httpx
-from rich.console import Console
 from rich.markup import escape
 
+from bridge.cli.console import PersonConsole
 from bridge.cli.urls import local_url
 from bridge.config import Config, SourceConfig, ensure_tokens, load
 from bridge.providers import PROVIDERS
@@ -86,7 +86,7 @@ def _body(what: str, source: SourceConfig) -> bytes:
 
 
 def _show(what: str, response: httpx.Response, *, success: int) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = PersonConsole()
     good = response.status_code == success
     elapsed_ms = response.elapsed.total_seconds() * 1000
     colour = "green" if good else "red"

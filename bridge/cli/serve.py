@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bridge.app import Bridge, run
+from bridge.cli.console import PersonConsole
 from bridge.cli.urls import webhook_url
 from bridge.config import Config, describe, ensure_tokens, load
 from bridge.ingest.pipeline import Prepared
@@ -40,7 +41,7 @@ def serve() -> None:
 
 
 async def _serve(config: Config, *, person: bool) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = PersonConsole()
     on_published = Printer(console) if person and console.is_terminal else None
     bridge = Bridge(config, on_published=on_published)
     stop = _stop_on_signals()

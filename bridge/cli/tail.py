@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bridge.broker import make_reader
+from bridge.cli.console import PersonConsole
 from bridge.config import load
 from bridge.errors import BrokerUnavailable
 from bridge.publishers.nats import Received
@@ -53,7 +54,7 @@ def tail(
     if since is not None:
         start = since.replace(tzinfo=UTC)
     reader = make_reader(config)
-    printer = _Printer(Console(highlight=False, soft_wrap=True), show_credentials=show_credentials)
+    printer = _Printer(PersonConsole(), show_credentials=show_credentials)
     wanted = _matcher(pattern)
 
     async def follow() -> None:

@@ -87,6 +87,19 @@ def test_tail_hides_credentials_unless_told(bridge: Make) -> None:
     assert "base64" in running.cli("tail", "--all", "--count", "1", "--show-credentials").stdout
 
 
+def test_tail_ends_quietly_when_its_reader_has_seen_enough(bridge: Make) -> None:
+    running = bridge().start()
+    for _ in range(3):
+        assert running.cli("send").returncode == 0
+    command = [sys.executable, "-m", "bridge", "tail", "--all", "--count", "3"]
+    with subprocess.Popen(command, env=running.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tail:
+        assert tail.stdout
+        assert tail.stderr
+        tail.stdout.close()
+        assert tail.stderr.read() == b""
+        assert tail.wait(20) == 0
+
+
 def test_tail_without_a_broker_says_so_and_exits_1(bridge: Make) -> None:
     result = bridge().cli("tail")
     assert result.returncode == 1
