@@ -7,6 +7,7 @@ work the test fails and says what to do: never a skip.
 Tests that kill, freeze or reconfigure a server always use children of their own, whatever these say.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -23,7 +24,9 @@ from typing import Any, Protocol, Self
 import nats
 import pytest
 from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
 from nats.js.api import DeliverPolicy
+from nats.js.errors import APIError
 
 from bridge.errors import ConfigError
 from bridge.publishers import leash
@@ -56,6 +59,7 @@ class NatsServer:
     loop that must not stand still use `asyncio.to_thread`.
 
     Attributes:
+        name: its server_name.
         port: it listens on 127.0.0.1.
         pid: of the nats-server; None while it is down.
     """
@@ -75,7 +79,7 @@ class NatsServer:
         self.folder = folder
         self.port = free_port()
         self.pid: int | None = None
-        self._name = f"{name}-{folder.name}-{self.port}"
+        self.name = f"{name}-{folder.name}-{self.port}"
         self._jetstream = f'jetstream {{ store_dir: "{folder}/store", sync_interval: {sync} }}' if jetstream else ""
         self._config = config
         self._leash: subprocess.Popen[bytes] | None = None
@@ -161,7 +165,7 @@ class NatsServer:
 
     def _write(self) -> None:
         lines = (
-            f"server_name: {self._name}",
+            f"server_name: {self.name}",
             f"listen: 127.0.0.1:{self.port}",
             f'log_file: "{self._log}"',
             self._jetstream,
@@ -276,12 +280,17 @@ async def stored(url: str, stream: str, **options: Any) -> list[Msg]:
     client = await nats.connect(url, allow_reconnect=False, **options)
     try:
         context = client.jetstream()
-        count = (await context.stream_info(stream)).state.messages
-        if not count:
-            return []
-        subscription = await context.subscribe(
-            ">", stream=stream, ordered_consumer=True, deliver_policy=DeliverPolicy.ALL
-        )
+        for attempt in range(10):
+            try:
+                count = (await context.stream_info(stream)).state.messages
+                subscription = await context.subscribe(
+                    ">", stream=stream, ordered_consumer=True, deliver_policy=DeliverPolicy.ALL
+                )
+                break
+            except (NoRespondersError, TimeoutError, APIError):  # a cluster that has just lost a leader
+                if attempt == 9:
+                    raise
+                await asyncio.sleep(0.5)
         return [await subscription.next_msg(timeout=5) for _ in range(count)]
     finally:
         await client.close()

@@ -42,7 +42,7 @@ def serve() -> None:
 
 async def _serve(config: Config, *, person: bool) -> None:
     console = PersonConsole()
-    on_published = Printer(console) if person and console.is_terminal else None
+    on_published = _Printer(console) if person and console.is_terminal else None
     bridge = Bridge(config, on_published=on_published)
     stop = _stop_on_signals()
     bridge.facts.lifecycle("starting", **describe(config))
@@ -97,7 +97,7 @@ def _own_command() -> str:
         return path.name
 
 
-class Printer:
+class _Printer:
     """Prints one line per event as it passes: metadata only, never content."""
 
     def __init__(self, console: Console) -> None:

@@ -9,16 +9,28 @@ vocabulary; event names not known become `unknown`. Generations, by its document
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from bridge.errors import UndecodableBody
 from bridge.events import messaging
 from bridge.events.model import Event, EventType
 from bridge.providers.base import Decoder, Delivery
 from bridge.providers.chatlevel_samples import SAMPLES, make_sample
+from bridge.providers.chatlevel_wire import (
+    Auth,
+    Batch,
+    CallData,
+    Connection,
+    Deleted,
+    Envelope,
+    Message,
+    Party,
+    Time,
+    Update,
+    Updated,
+)
 from bridge.providers.shapes import Shape, decode_error, drift_names
 from bridge.providers.values import contact, e164, event_id, utc_time
 
@@ -27,82 +39,8 @@ __all__ = ["Chatlevel"]
 # Not stated by Chatlevel: WhatsApp replaces a pairing code after about this long.
 PAIRING_LIFETIME = timedelta(seconds=60)
 
-_Id = Annotated[str, Meta(min_length=1, max_length=1024)]
-_Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float
-_Time = str | _Number
 _DEVICE = re.compile(r"[\x21-\x7e]{1,128}")
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,256}")
-_MAX_EVENT_NAME_CHARS = 128
-
-
-class _Envelope(msgspec.Struct, frozen=True):
-    event: Annotated[str, Meta(min_length=1, max_length=_MAX_EVENT_NAME_CHARS)]
-    deviceId: Annotated[int, Meta(ge=1, le=2**63 - 1)] | str | None = None  # noqa: N815 -- theirs
-    instanceId: str | None = None  # noqa: N815 -- the first generation's
-    data: msgspec.Raw = msgspec.Raw(b"{}")
-    timestamp: _Time | None = None
-
-
-class _Party(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What message and call data have in common."""
-
-    from_: _Id | None = msgspec.field(default=None, name="from")
-    to: _Id | None = None
-    from_type: str | None = None
-    to_type: str | None = None
-    lid: str | None = None
-    phone_number: str | None = None
-    push_name: str | None = None
-    timestamp: _Time | None = None  # the first generation's messages carry their own
-
-
-class _Message(_Party, frozen=True, rename="camel", kw_only=True):
-    id: _Id
-    content: dict[str, msgspec.Raw] | str
-    type: str = "text"
-
-
-class _Batch(msgspec.Struct, frozen=True):
-    messages: list[msgspec.Raw]
-
-
-class _Update(msgspec.Struct, frozen=True, rename="camel"):
-    edited_content: dict[str, msgspec.Raw] | str | None = None
-    message_type: str | None = None
-    status: str | Annotated[int, Meta(ge=0, le=2**31)] | None = None
-
-
-class _Updated(_Party, frozen=True, rename="camel", kw_only=True):
-    message_id: _Id
-    from_me: bool | None = None
-    update: msgspec.Raw
-
-
-class _Deleted(_Party, frozen=True, rename="camel", kw_only=True):
-    message_id: _Id
-    from_me: bool | None = None
-
-
-class _CallData(_Party, frozen=True, rename="camel", kw_only=True):
-    id: _Id
-    status: str
-    is_video: bool | None = None
-    is_group: bool | None = None
-    date: _Time | None = None
-
-
-class _Connection(msgspec.Struct, frozen=True, rename="camel"):
-    display_name: str | None = None
-    phone_number: str | None = None
-    reason: str | None = None
-
-
-class _Auth(msgspec.Struct, frozen=True, rename="camel"):
-    qr_code: str | None = None
-    pairing_code: str | None = None
-
-    def __repr__(self) -> str:
-        return "_Auth(<credentials hidden>)"
 
 
 class _Fact(msgspec.Struct):
@@ -145,7 +83,7 @@ class _Fact(msgspec.Struct):
     def extras(self) -> dict[str, Any] | msgspec.UnsetType:
         return self.extra or msgspec.UNSET
 
-    def set_time(self, value: _Time | None) -> None:
+    def set_time(self, value: Time | None) -> None:
         """Take the item's own time instead of the envelope's, where it has one."""
         if value is not None:
             time = utc_time(value)
@@ -157,15 +95,15 @@ class _Fact(msgspec.Struct):
 
 _Builder = Callable[[_Fact, msgspec.Raw, str], tuple[Event, ...]]
 
-_ENVELOPE = Shape(_Envelope)
-_MESSAGE = Shape(_Message)
-_BATCH = Shape(_Batch)
-_UPDATE = Shape(_Update)
-_UPDATED = Shape(_Updated)
-_DELETED = Shape(_Deleted)
-_CALL = Shape(_CallData)
-_CONNECTION = Shape(_Connection)
-_AUTH = Shape(_Auth)
+_ENVELOPE = Shape(Envelope)
+_MESSAGE = Shape(Message)
+_BATCH = Shape(Batch)
+_UPDATE = Shape(Update)
+_UPDATED = Shape(Updated)
+_DELETED = Shape(Deleted)
+_CALL = Shape(CallData)
+_CONNECTION = Shape(Connection)
+_AUTH = Shape(Auth)
 
 
 class Chatlevel:
@@ -203,7 +141,7 @@ def _decode(delivery: Delivery) -> tuple[Event, ...]:
         raise decode_error(error) from None
 
 
-def _begin(envelope: _Envelope, unknown: dict[str, Any], received_at: datetime) -> _Fact:
+def _begin(envelope: Envelope, unknown: dict[str, Any], received_at: datetime) -> _Fact:
     device = envelope.deviceId if envelope.deviceId is not None else envelope.instanceId
     if device is None:
         raise UndecodableBody("Object missing required field `deviceId` - at `$`")
@@ -223,7 +161,7 @@ def _absorb(fact: _Fact, unknown: dict[str, Any]) -> None:
         fact.unknown.update(unknown)
 
 
-def _party(fact: _Fact, data: _Party, *, outgoing: bool = False) -> messaging.Contact:
+def _party(fact: _Fact, data: Party, *, outgoing: bool = False) -> messaging.Contact:
     identifier, kind = (data.to, data.to_type) if outgoing else (data.from_, data.from_type)
     if identifier is None:
         raise UndecodableBody(f"Object missing required field `{'to' if outgoing else 'from'}` - at `$.data`")
@@ -370,7 +308,7 @@ def _call(fact: _Fact, raw: msgspec.Raw, _timestamp: str) -> tuple[Event, ...]:
 
 def _connection(event_type: EventType) -> _Builder:
     """Open, closed, timeout and logout. Their data is often empty, so the time is part of the identity."""
-    makers: dict[EventType, Callable[[_Fact, _Connection], msgspec.Struct]] = {
+    makers: dict[EventType, Callable[[_Fact, Connection], msgspec.Struct]] = {
         messaging.CONNECTION_OPEN: lambda fact, data: messaging.ConnectionOpen(
             device_id=fact.device,
             display_name=data.display_name,
@@ -393,7 +331,7 @@ def _connection(event_type: EventType) -> _Builder:
     def build(fact: _Fact, raw: msgspec.Raw, timestamp: str) -> tuple[Event, ...]:
         data, unknown = _CONNECTION.decode(raw, "$.data")
         _absorb(fact, unknown)
-        for field in msgspec.structs.fields(_Connection):
+        for field in msgspec.structs.fields(Connection):
             value = getattr(data, field.name)
             normalised = field.name in kept or (field.name == "phone_number" and e164(value) and "display_name" in kept)
             if value is not None and not normalised:

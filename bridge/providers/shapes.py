@@ -10,7 +10,7 @@ import msgspec
 
 from bridge.errors import UndecodableBody
 
-__all__ = ["Shape", "decode_error"]
+__all__ = ["Shape", "decode_error", "drift_names"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import nats
 import pytest
 
 from bridge.errors import BrokerUnavailable, RecordTooLarge
+from bridge.publishers.nats import NatsPublisher
 from bridge.publishers.nats.records import encode_head
 from tests.brokers import NatsServer, nats_cluster, stored
 from tests.proxy import Proxy
@@ -134,31 +137,29 @@ async def test_n2_a_greeting_of_nonsense_is_tried_again(server: NatsServer, star
 # ---- N3: half-open links
 
 
-async def outage_is_noticed_and_survived(publisher, begin, end) -> None:
+async def outage_is_noticed_and_survived(
+    publisher: NatsPublisher, begin: Callable[[], None], end: Callable[[], None]
+) -> None:
     begin()
-    began = time.monotonic()
-    with pytest.raises((TimeoutError, BrokerUnavailable)):
+    with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await publisher.publish(record("test.a", b"in vain"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(8):
         while publisher.health().ready:
             with pytest.raises((TimeoutError, BrokerUnavailable)):
                 async with asyncio.timeout(0.5):
                     await publisher.publish(record("test.a", b"in vain too"))
-    while time.monotonic() - began < 8:
-        with pytest.raises((TimeoutError, BrokerUnavailable)):
-            async with asyncio.timeout(1.5):
-                await publisher.publish(record("test.a", b"in vain as well"))
-        await asyncio.sleep(0.2)
+    with pytest.raises(BrokerUnavailable):
+        async with asyncio.timeout(1.5):
+            while True:
+                await publisher.publish(record("test.a", b"refused, at the latest after the grace"))
     with pytest.raises(BrokerUnavailable):
         async with asyncio.timeout(0.1):
             await publisher.publish(record("test.a", b"refused at once"))
-    before = len(tasks())
     end()
     async with asyncio.timeout(HEALS_WITHIN_S):
         await publisher.wait_ready()
         await publisher.publish(record("test.a", b"after"))
-    assert len(tasks()) <= before + 8  # the link's own
 
 
 async def test_n3_a_frozen_server_is_noticed_and_recovers(server: NatsServer, start: Start) -> None:
@@ -175,9 +176,9 @@ async def test_n3_a_black_hole_is_noticed_and_recovers(server: NatsServer, start
 async def test_n3_a_loop_of_ours_that_stands_still_does_not_cost_the_link(server: NatsServer, start: Start) -> None:
     async with Proxy(server.port) as proxy:
         publisher = await start(proxy.url)
-        time.sleep(6)  # noqa: ASYNC251 -- that is the case: nobody reads for longer than the silence limit
+        time.sleep(5.6)  # noqa: ASYNC251 -- that is the case: nobody reads for longer than the silence limit
         await publisher.publish(record("test.a", b"1"))
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.1)
         assert proxy.connections == 1
 
 

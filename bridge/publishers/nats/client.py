@@ -130,7 +130,12 @@ class NatsClient(Client):
         Raises:
             OSError, nats.errors.Error, TimeoutError: it did not work; call `abandon` all the same.
         """
-        await self.connect(**options, allow_reconnect=False, error_cb=_ignore)
+        try:
+            await self.connect(**options, allow_reconnect=False, error_cb=_ignore)
+        except OSError as error:
+            if last_words := self._last_words():
+                raise errors.Error(last_words) from error
+            raise
         if not self.is_connected or self._reading_task is None:
             # The library takes anything but PONG and -ERR for "still connecting", and goes on.
             raise errors.UnexpectedEOF
@@ -177,6 +182,12 @@ class NatsClient(Client):
     async def ended(self) -> None:
         """Wait for the library's tasks after `abandon`."""
         await asyncio.gather(*self._own_tasks(), return_exceptions=True)
+
+    def _last_words(self) -> str:
+        """What the server said before it hung up on us: with the connection reset, the library never reads it."""
+        reader = self._transport._io_reader if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001 -- as above
+        unread = bytes(getattr(reader, "_buffer", b""))
+        return unread.decode(errors="replace") if unread.startswith(b"-ERR") else ""
 
     def _own_tasks(self) -> list[asyncio.Task[Any]]:
         tasks = [self._reading_task, self._ping_interval_task, self._flusher_task]

@@ -100,6 +100,8 @@ class Status:
 
     def inspected(self, inspection: Inspection, weaknesses: Sequence[Weakness]) -> None:
         """The stream was looked at."""
+        if self._inspection is not None and self._inspection.reasons and not inspection.reasons:
+            self.doubt = None  # why publishes failed was seen, and is gone
         self._inspection = inspection
         self._weaknesses = tuple(weaknesses)
         if inspection.created:
