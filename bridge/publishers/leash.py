@@ -19,7 +19,8 @@ _PATIENCE_S = 5.0
 def main() -> int:
     """Run the command of `sys.argv`."""
     owner, command = int(sys.argv[1]), sys.argv[2:]
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 -- our own command
+    # Not our own standard output: its owner would wait for the end of it, even when this program is gone.
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 -- our own
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # only the owner's end is ours; after Popen, for it would be inherited
     os.write(sys.stdout.fileno(), f"{child.pid}\n".encode())

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.publishers.nats import NatsPublisher, NatsSettings
 from tests.brokers import NatsServer
-from tests.publishers.contract import ready
+from tests.publishers.contract import ready, until
 
 Start = Callable[..., Any]
 
@@ -23,7 +23,7 @@ def server(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """`await start(url, **settings)`: a started publisher, ready unless `wait=False`; closed at the end."""
+    """Makes a started publisher, ready unless `wait=False`: `await start(url, **settings)`. Closed at the end."""
     publishers: list[NatsPublisher] = []
 
     async def make(*urls: str, wait: bool = True, **settings: Any) -> NatsPublisher:
@@ -41,9 +41,7 @@ async def start() -> AsyncIterator[Start]:
 async def reasons(publisher: NatsPublisher, text: str, *, within_s: float = 15.0) -> str:
     """Wait until a reason for not being ready contains the text; gives back all reasons."""
     try:
-        async with asyncio.timeout(within_s):
-            while not any(text in reason for reason in publisher.health().reasons):
-                await asyncio.sleep(0.02)
+        await until(lambda: any(text in reason for reason in publisher.health().reasons), within_s=within_s)
     except TimeoutError:
         pytest.fail(f"{text!r} is none of the reasons: {publisher.health()}")
     return " ".join(publisher.health().reasons)

@@ -7,7 +7,7 @@ of its harness, so a difference between brokers is written down, not left out.
 import asyncio
 import gc
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
@@ -91,6 +91,17 @@ async def publish_until_taken(publisher: Publisher, item: Record) -> None:
                 await asyncio.sleep(0.1)
             else:
                 return
+
+
+async def until(condition: Callable[[], object], *, within_s: float) -> None:
+    """Wait for something outside this process, which no event of ours can tell of.
+
+    Raises:
+        TimeoutError: it did not happen.
+    """
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110 -- see above
+            await asyncio.sleep(0.02)
 
 
 def tasks() -> set[asyncio.Task[Any]]:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import nats
 import pytest
@@ -150,7 +149,7 @@ async def outage_is_noticed_and_survived(
                 async with asyncio.timeout(0.5):
                     await publisher.publish(record("test.a", b"in vain too"))
     with pytest.raises(BrokerUnavailable):
-        async with asyncio.timeout(1.5):
+        async with asyncio.timeout(10):  # the silence limit and the grace
             while True:
                 await publisher.publish(record("test.a", b"refused, at the latest after the grace"))
     with pytest.raises(BrokerUnavailable):
