@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 
 from bridge.events.messaging import Contact
 
@@ -13,7 +13,11 @@ _E164 = re.compile(r"\+?([1-9][0-9]{6,14})")  # ITU-T E.164: at most 15 digits, 
 _JID = re.compile(r"(?P<user>[^@:/]+)(?:[:/][^@]*)?@(?P<server>[^@]+)")  # user[:device]@server
 _KIND_OF_SERVER = {"s.whatsapp.net": "phone", "c.us": "phone", "lid": "lid", "g.us": "group"}
 _KIND_OF_TYPE = {"pn": "phone", "lid": "lid"}
+_FIRST_YEAR = 2000  # no gateway is older
 _MS_FROM = 100_000_000_000  # as seconds the year 5138: a number at or above it counts milliseconds
+
+_UNIX = re.compile(r"[0-9]{10}|[0-9]{13}")
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 _keyed = hashlib.blake2b(digest_size=16, key=b"bridge/v1")
 
@@ -32,10 +36,13 @@ def event_id(device: str, event: str, data: bytes, timestamp: str = "") -> str:
 
 
 def e164(text: str | None) -> str | None:
-    """A phone number in E.164, or None where it is not one."""
+    """A phone number in E.164, from digits, from usual writing or from a JID; None where it is no number."""
     if not text:
         return None
-    match = _E164.fullmatch(text) or _E164.fullmatch(_NOT_DIGITS.sub("", text))
+    match = _E164.fullmatch(text)
+    if match is None:
+        user, kind = _split_jid(text)
+        match = _E164.fullmatch(_NOT_DIGITS.sub("", user)) if kind in (None, "phone") else None
     return f"+{match[1]}" if match else None
 
 
@@ -46,15 +53,18 @@ def contact(
 
     Args:
         identifier: a phone number's digits, a LID's digits, or a JID.
-        kind: `pn` or `lid`, where the gateway says what `identifier` is.
+        kind: `pn` or `lid`, where the gateway says what `identifier` is; any other word is neither.
         lid: digits or a JID.
         phone_number: digits, with or without plus, or a JID.
         name: the display name.
     """
     user, server_kind = _split_jid(identifier)
     lid_user = _split_jid(lid)[0] if lid else None
-    what = server_kind or _KIND_OF_TYPE.get(kind or "") or ("lid" if user == lid_user else "phone")
-    number = e164(_split_jid(phone_number)[0]) if phone_number else None
+    if kind is None:
+        what = server_kind or ("lid" if user == lid_user else "phone")
+    else:
+        what = server_kind or _KIND_OF_TYPE.get(kind, "other")
+    number = e164(phone_number)
     if what == "phone":
         own = e164(user)
         number = number or own
@@ -80,13 +90,20 @@ def _split_jid(text: str) -> tuple[str, str | None]:
 
 
 def utc_time(value: str | float | None) -> datetime | None:
-    """A time in UTC from RFC 3339 text (without a zone: UTC) or unix seconds or milliseconds; None if it is none."""
+    """A time in UTC from RFC 3339 text (without a zone: UTC) or unix seconds or milliseconds; None if it is none.
+
+    A time before 2000 or from 2100 on is a zero, a maximum or another unit, not a time.
+    """
     try:
         if isinstance(value, str):
-            time = datetime.fromisoformat(value)
-            return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+            if not _UNIX.fullmatch(value):
+                time = datetime.fromisoformat(value)
+                time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+                return time if _FIRST <= time < _LAST else None
+            value = float(value)
         if value is None:
             return None
-        return datetime.fromtimestamp(value / 1000 if abs(value) >= _MS_FROM else value, UTC)
+        time = datetime.fromtimestamp(value / 1000 if value >= _MS_FROM else value, UTC)
     except (ValueError, OverflowError, OSError):
         return None
+    return time if _FIRST <= time < _LAST else None

@@ -63,6 +63,17 @@ def test_the_timestamp_tells_apart_what_has_equal_data(event: str) -> None:
     assert first.id != second.id
 
 
+@pytest.mark.parametrize("timestamp", [None, "", "soon", 0, "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("event", ["connection.closed", "connection.auth", "presence.update"])
+def test_without_a_usable_timestamp_equal_data_later_is_another_event(event: str, timestamp: Any) -> None:
+    body = json.dumps({"event": event, "deviceId": 1, "data": {}, "timestamp": timestamp}).encode()
+    first, again, later = (
+        DECODE(Delivery(body, {}, RECEIVED_AT + timedelta(seconds=seconds)))[0] for seconds in (0, 0, 1)
+    )
+    assert first.id == again.id != later.id
+    assert first.time == RECEIVED_AT
+
+
 def test_an_edit_back_to_an_earlier_text_is_another_event() -> None:
     first, second = (events("message.updated", EDIT, f"2026-03-02T08:00:0{n}.000Z")[0] for n in (1, 2))
     assert first.id != second.id
@@ -187,6 +198,10 @@ def test_contacts_from_numbers_lids_and_jids(identifier: str, kind: str | None, 
         (1772439960, "2026-03-02T08:26:00+00:00"),
         (1772439960000, "2026-03-02T08:26:00+00:00"),
         ("yesterday", None),
+        (0, None),
+        (-1, None),
+        ("9999-12-31T23:59:59Z", None),
+        (253402300799, None),
         ("0001-01-01T00:00:00+14:00", None),
         (1e300, None),
         (float("inf"), None),
