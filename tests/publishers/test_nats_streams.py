@@ -308,7 +308,12 @@ async def test_a_server_without_jetstream_is_said(tmp_path: Path, start: Start) 
 async def test_off_asks_the_server_nothing(server: NatsServer, start: Start) -> None:
     async with Proxy(server.port) as proxy:
         asked = bytearray()
-        proxy.up.edit = lambda chunk: asked.extend(chunk) or chunk
+
+        def note(chunk: bytes) -> bytes:
+            asked.extend(chunk)
+            return chunk
+
+        proxy.up.edit = note
         publisher = await start(proxy.url, provision="off")
         assert publisher.health().ready
         await create_stream(server)

@@ -58,7 +58,8 @@ def connect_reason(error: BaseException) -> str:
     for kind, reason in _CONNECT_ERRORS:
         if isinstance(error, kind):
             return reason
-    return lost_reason(error)
+    reason = lost_reason(error)
+    return _HUNG_UP if reason in _ENDS else reason
 
 
 def lost_reason(cause: BaseException | str) -> str:
@@ -81,6 +82,11 @@ def lost_reason(cause: BaseException | str) -> str:
     return f"an unexpected error ({type(cause).__name__})"
 
 
+_ENDS = ("the broker closed the link", "the link was reset")
+_HUNG_UP = (
+    "the broker hung up before the login: check BRIDGE_BROKER, and BRIDGE_NATS_TLS_CERT_FILE if it asks for a "
+    "client certificate"
+)
 _NO_NATS = "what answers is no NATS server: check BRIDGE_BROKER and BRIDGE_NATS_TLS_FIRST"
 
 _CONNECT_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
@@ -93,9 +99,9 @@ _CONNECT_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
 
 _LOST_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.ProtocolError, _NO_NATS),
-    (errors.UnexpectedEOF, "the broker closed the link"),  # before its parent, the next one
+    (errors.UnexpectedEOF, _ENDS[0]),  # before its parent, the next one
     (errors.StaleConnectionError, "the broker does not answer pings"),
-    (ConnectionError, "the link was reset"),
+    (ConnectionError, _ENDS[1]),
     (OSError, "the network failed"),
     (errors.Error, _NO_NATS),  # all others come from reading the server's first line
 )
