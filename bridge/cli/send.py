@@ -48,7 +48,7 @@ def send(what: str | None, source: str | None, url: str | None, list_events: boo
             response = client.post(
                 url or local_url(config, chosen), content=body, headers={"content-type": "application/json"}
             )
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         where = url or f"{config.listen}"
         click.echo(
             f"No answer from {where}: {error}. Is `webhook-bridge serve` running with this environment?", err=True

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import structlog
 import uvloop
 from rich.console import Console
 from rich.markup import escape
@@ -21,6 +22,8 @@ from bridge.ingest.pipeline import Prepared
 from bridge.telemetry import logs
 
 __all__ = ["serve"]
+
+_log = structlog.get_logger("bridge.events")
 
 
 @click.command()
@@ -42,7 +45,7 @@ def serve() -> None:
 
 async def _serve(config: Config, *, person: bool) -> None:
     console = PersonConsole()
-    on_published = _Printer(console) if person and console.is_terminal else None
+    on_published = _tell if person and console.is_terminal else None
     bridge = Bridge(config, on_published=on_published)
     stop = _stop_on_signals()
     bridge.facts.lifecycle("starting", **describe(config))
@@ -97,17 +100,7 @@ def _own_command() -> str:
         return path.name
 
 
-class _Printer:
-    """Prints one line per event as it passes: metadata only, never content."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def __call__(self, prepared: Sequence[Prepared]) -> None:
-        """Print what was just published."""
-        for event, record in prepared:
-            time = event.recordedtime.astimezone().strftime("%H:%M:%S")
-            self._console.print(
-                f"[dim]{time}[/dim] [green]→[/green] [bold]{escape(record.topic)}[/bold] "
-                f"device {escape(event.device)} [dim]{event.id}[/dim]"
-            )
+def _tell(prepared: Sequence[Prepared]) -> None:
+    """One line per event as it passes: metadata only. By the log, whose writer never blocks on a stalled terminal."""
+    for event, record in prepared:
+        _log.info("event_published", topic=record.topic, device=event.device, id=event.id)

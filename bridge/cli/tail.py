@@ -25,7 +25,7 @@ from bridge.publishers.nats import Received
 __all__ = ["tail"]
 
 _HIDDEN = "(hidden: a credential; --show-credentials shows it)"
-_CREDENTIAL_FIELDS = ("qr_code", "pairing_code")
+_CREDENTIAL = re.compile(r"qr|pair", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -111,7 +111,7 @@ class _Printer:
         time = received.time.astimezone().strftime("%H:%M:%S")
         data = event.pop("data", None)
         if not self._show_credentials:
-            data = _masked(data)
+            data = _masked(data, hide=received.topic.endswith(".connection.auth"))
         head = f"[dim]{time}[/dim] [bold]{escape(received.topic)}[/bold]"
         key = event.get("partitionkey")
         self._console.print(f"{head} key {_plain(key)} [dim]{_plain(event.get('id'))}[/dim]")
@@ -123,7 +123,13 @@ def _plain(value: Any) -> str:  # noqa: ANN401 -- any JSON value
     return escape(_CONTROL.sub("�", str(value)))
 
 
-def _masked(data: Any) -> Any:  # noqa: ANN401 -- any JSON value
+def _masked(data: Any, *, hide: bool = False) -> Any:  # noqa: ANN401 -- any JSON value
+    """Without credentials, also where a provider calls them by another name."""
     if isinstance(data, dict):
-        return {name: _HIDDEN if name in _CREDENTIAL_FIELDS and value else value for name, value in data.items()}
-    return data
+        return {
+            name: value if name == "device_id" else _masked(value, hide=hide or bool(_CREDENTIAL.search(name)))
+            for name, value in data.items()
+        }
+    if isinstance(data, list):
+        return [_masked(item, hide=hide) for item in data]
+    return _HIDDEN if hide and data is not None else data

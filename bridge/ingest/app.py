@@ -19,15 +19,16 @@ def make_ingest_app(ingest: Ingest) -> Litestar:
     async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
         await ingest(cast("HTTPScope", scope), receive, send)  # websockets are off
 
+    def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
+        """What litestar itself refuses: paths outside the mount, a Host header that is none."""
+        missing = error.status_code == NOT_FOUND.status
+        code = NOT_FOUND.code if missing else BAD_REQUEST.code
+        detail = "webhooks are at /webhooks/<source>" if missing else str(error.detail)
+        client = request.client.host if request.client else None
+        ingest.facts.rejected("", code, error.status_code, detail=detail, client=client)
+        headers = {"connection": "close"}
+        return Response({"error": code, "detail": detail}, status_code=error.status_code, headers=headers)
+
     return Litestar(
-        [webhooks], openapi_config=None, logging_config=None, exception_handlers={HTTPException: _http_error}
+        [webhooks], openapi_config=None, logging_config=None, exception_handlers={HTTPException: http_error}
     )
-
-
-def _http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
-    """What litestar itself refuses: paths outside the mount, a Host header that is none."""
-    if error.status_code == NOT_FOUND.status:
-        content = {"error": NOT_FOUND.code, "detail": "webhooks are at /webhooks/<source>"}
-    else:
-        content = {"error": BAD_REQUEST.code, "detail": str(error.detail)}
-    return Response(content, status_code=error.status_code)

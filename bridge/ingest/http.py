@@ -87,7 +87,7 @@ class Ingest:
         """
         self._entrances = {name.encode(): entrance for name, entrance in entrances.items()}
         self._publish = publisher.publish
-        self._facts = facts
+        self.facts = facts
         self._max_in_flight = max_in_flight
         self._on_published = on_published
         self.in_flight = 0
@@ -101,7 +101,7 @@ class Ingest:
             await self._reject(scope, send, "", outcomes.NOT_FOUND, "no webhook source has this path")
             return
         if scope["method"] != "POST":
-            self._facts.rejected(
+            self.facts.rejected(
                 entrance.name, "method_not_allowed", 405, detail=str(scope["method"]), client=_client(scope)
             )
             await answer_method_not_allowed(scope, send, entrance.name)
@@ -116,7 +116,7 @@ class Ingest:
         except Rejected as rejected:
             await self._reject(scope, send, entrance.name, rejected.outcome, rejected.detail)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is ours: the provider shall try again
-            self._facts.failed(entrance.name, error)
+            self.facts.failed(entrance.name, error)
             await self._reject(scope, send, entrance.name, outcomes.INTERNAL_ERROR, "a fault of the bridge")
         else:
             await answer(send, entrance.success_status, {"ids": ids})
@@ -130,7 +130,7 @@ class Ingest:
         if entrance.verifier is not None and not entrance.verifier.verify(_presented(segments, headers, scope)):
             raise Rejected(outcomes.UNAUTHORIZED, "the token in path, query or Authorization is missing or wrong")
         encoding = headers.get(b"content-encoding", b"identity")
-        if encoding.strip().lower() != b"identity":
+        if encoding.strip().lower() not in (b"identity", b""):
             raise Rejected(outcomes.UNSUPPORTED_ENCODING, "send the body without a Content-Encoding")
         reading = True
         try:
@@ -152,7 +152,7 @@ class Ingest:
             raise Rejected(outcomes.DEVICE_NOT_ALLOWED, str(error)) from error
         except PublishError as error:
             raise Rejected(_publish_outcome(error), str(error)) from error
-        self._facts.delivered(entrance.name, [item.event for item in prepared])
+        self.facts.delivered(entrance.name, [item.event for item in prepared])
         if self._on_published is not None:
             self._on_published(prepared)
         return [item.event.id for item in prepared]
@@ -177,7 +177,7 @@ class Ingest:
         return None
 
     async def _reject(self, scope: HTTPScope, send: Send, source: str, outcome: Outcome, detail: str) -> None:
-        self._facts.rejected(source, outcome.code, outcome.status, detail=detail, client=_client(scope))
+        self.facts.rejected(source, outcome.code, outcome.status, detail=detail, client=_client(scope))
         if outcome.status:
             await answer(
                 send,

@@ -1,7 +1,4 @@
-"""Chatlevel's JSON as it comes over the wire, all generations in one: what one of them lacks is optional.
-
-`null` is the same as absent. Times and device ids stay raw here: an odd one must not refuse the whole body.
-"""
+"""Chatlevel's JSON as it comes over the wire, all generations in one: what one of them lacks is optional."""
 
 from typing import Annotated
 
@@ -12,63 +9,55 @@ __all__ = [
     "Auth",
     "Batch",
     "CallData",
-    "Closed",
+    "Connection",
     "Deleted",
-    "Empty",
     "Envelope",
-    "Open",
+    "Message",
     "Party",
-    "Received",
-    "Sent",
+    "Time",
     "Update",
     "Updated",
 ]
 
-_Id = Annotated[str, Meta(min_length=1)]
-_Content = dict[str, msgspec.Raw] | str
+_MAX_EVENT_NAME_CHARS = 128
+_Id = Annotated[str, Meta(min_length=1, max_length=1024)]
+_Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float
+Time = str | _Number
 
 
 class Envelope(msgspec.Struct, frozen=True):
     """The whole body."""
 
-    event: str
-    deviceId: msgspec.Raw | None = None  # noqa: N815 -- theirs
-    instanceId: msgspec.Raw | None = None  # noqa: N815 -- the first generation's
-    data: msgspec.Raw = msgspec.Raw(b"null")
-    timestamp: msgspec.Raw | None = None
+    event: Annotated[str, Meta(min_length=1, max_length=_MAX_EVENT_NAME_CHARS)]
+    deviceId: Annotated[int, Meta(ge=1, le=2**63 - 1)] | str | None = None  # noqa: N815 -- theirs
+    instanceId: str | None = None  # noqa: N815 -- the first generation's
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    timestamp: Time | None = None
 
 
 class Party(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """The other party of message and call data: whom it is from, unless `Sent` says to whom it goes."""
+    """What message and call data have in common."""
 
-    party: str | None = msgspec.field(default=None, name="from")
-    party_type: str | None = msgspec.field(default=None, name="fromType")
+    from_: _Id | None = msgspec.field(default=None, name="from")
+    to: _Id | None = None
+    from_type: str | None = None
+    to_type: str | None = None
     lid: str | None = None
     phone_number: str | None = None
-    timestamp: msgspec.Raw | None = None  # the first generation's messages carry their own
-
-
-class Received(Party, frozen=True, rename="camel", kw_only=True):
-    """data of message.received."""
-
-    id: _Id
     push_name: str | None = None
-    content: _Content | None = None
-    type: str | None = None
+    timestamp: Time | None = None  # the first generation's messages carry their own
 
 
-class Sent(Party, frozen=True, rename="camel", kw_only=True):
-    """data of message.sent."""
+class Message(Party, frozen=True, rename="camel", kw_only=True):
+    """data of message.received and message.sent."""
 
-    party: str | None = msgspec.field(default=None, name="to")
-    party_type: str | None = msgspec.field(default=None, name="toType")
     id: _Id
-    content: _Content | None = None
-    type: str | None = None
+    content: dict[str, msgspec.Raw] | str
+    type: str = "text"
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """data of both in the first two generations: several at once."""
+    """The same in the first two generations: several at once."""
 
     messages: list[msgspec.Raw]
 
@@ -76,7 +65,7 @@ class Batch(msgspec.Struct, frozen=True):
 class Update(msgspec.Struct, frozen=True, rename="camel"):
     """What changed: an edit, or in the first generations a status."""
 
-    edited_content: _Content | None = None
+    edited_content: dict[str, msgspec.Raw] | str | None = None
     message_type: str | None = None
     status: str | Annotated[int, Meta(ge=0, le=2**31)] | None = None
 
@@ -86,7 +75,7 @@ class Updated(Party, frozen=True, rename="camel", kw_only=True):
 
     message_id: _Id
     from_me: bool | None = None
-    update: msgspec.Raw | None = None
+    update: msgspec.Raw
 
 
 class Deleted(Party, frozen=True, rename="camel", kw_only=True):
@@ -103,24 +92,15 @@ class CallData(Party, frozen=True, rename="camel", kw_only=True):
     status: str
     is_video: bool | None = None
     is_group: bool | None = None
-    date: msgspec.Raw | None = None
+    date: Time | None = None
 
 
-class Open(msgspec.Struct, frozen=True, rename="camel"):
-    """data of connection.open."""
+class Connection(msgspec.Struct, frozen=True, rename="camel"):
+    """data of connection.open, .closed, .timeout and .logout, and of what came before them."""
 
     display_name: str | None = None
     phone_number: str | None = None
-
-
-class Closed(msgspec.Struct, frozen=True):
-    """data of connection.closed; the reason came with the first generation's device.disconnected."""
-
     reason: str | None = None
-
-
-class Empty(msgspec.Struct, frozen=True):
-    """data of connection.timeout and connection.logout."""
 
 
 class Auth(msgspec.Struct, frozen=True, rename="camel"):

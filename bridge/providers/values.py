@@ -16,9 +16,6 @@ _KIND_OF_TYPE = {"pn": "phone", "lid": "lid"}
 _FIRST_YEAR = 2000  # no gateway is older
 _MS_FROM = 100_000_000_000  # as seconds the year 5138: a number at or above it counts milliseconds
 
-_UNIX = re.compile(r"[0-9]{10}|[0-9]{13}")
-_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-
 _keyed = hashlib.blake2b(digest_size=16, key=b"bridge/v1")
 
 
@@ -36,13 +33,10 @@ def event_id(device: str, event: str, data: bytes, timestamp: str = "") -> str:
 
 
 def e164(text: str | None) -> str | None:
-    """A phone number in E.164, from digits, from usual writing or from a JID; None where it is no number."""
+    """A phone number in E.164, or None where it is not one."""
     if not text:
         return None
-    match = _E164.fullmatch(text)
-    if match is None:
-        user, kind = _split_jid(text)
-        match = _E164.fullmatch(_NOT_DIGITS.sub("", user)) if kind in (None, "phone") else None
+    match = _E164.fullmatch(text) or _E164.fullmatch(_NOT_DIGITS.sub("", text))
     return f"+{match[1]}" if match else None
 
 
@@ -53,18 +47,15 @@ def contact(
 
     Args:
         identifier: a phone number's digits, a LID's digits, or a JID.
-        kind: `pn` or `lid`, where the gateway says what `identifier` is; any other word is neither.
+        kind: `pn` or `lid`, where the gateway says what `identifier` is.
         lid: digits or a JID.
         phone_number: digits, with or without plus, or a JID.
         name: the display name.
     """
     user, server_kind = _split_jid(identifier)
     lid_user = _split_jid(lid)[0] if lid else None
-    if kind is None:
-        what = server_kind or ("lid" if user == lid_user else "phone")
-    else:
-        what = server_kind or _KIND_OF_TYPE.get(kind, "other")
-    number = e164(phone_number)
+    what = server_kind or _KIND_OF_TYPE.get(kind or "") or ("lid" if user == lid_user else "phone")
+    number = e164(_split_jid(phone_number)[0]) if phone_number else None
     if what == "phone":
         own = e164(user)
         number = number or own
@@ -92,18 +83,16 @@ def _split_jid(text: str) -> tuple[str, str | None]:
 def utc_time(value: str | float | None) -> datetime | None:
     """A time in UTC from RFC 3339 text (without a zone: UTC) or unix seconds or milliseconds; None if it is none.
 
-    A time before 2000 or from 2100 on is a zero, a maximum or another unit, not a time.
+    Zero and the ends of the calendar are how senders say "no time", and nothing can be added to the year 9999.
     """
     try:
         if isinstance(value, str):
-            if not _UNIX.fullmatch(value):
-                time = datetime.fromisoformat(value)
-                time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-                return time if _FIRST <= time < _LAST else None
-            value = float(value)
-        if value is None:
+            time = datetime.fromisoformat(value)
+            time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        elif value is None:
             return None
-        time = datetime.fromtimestamp(value / 1000 if value >= _MS_FROM else value, UTC)
+        else:
+            time = datetime.fromtimestamp(value / 1000 if abs(value) >= _MS_FROM else value, UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return time if _FIRST <= time < _LAST else None
+    return time if _FIRST_YEAR <= time.year < MAXYEAR else None

@@ -84,6 +84,9 @@ def test_tail_hides_credentials_unless_told(bridge: Make) -> None:
     hidden = running.cli("tail", "--all", "--count", "1").stdout
     assert "base64" not in hidden
     assert "hidden" in hidden
+    renamed = b'{"event":"connection.pairing","deviceId":7,"data":{"qrText":"sesame","pairing":{"code":"sesame"}}}'
+    assert running.cli("send", "-", stdin=renamed).returncode == 0
+    assert "sesame" not in running.cli("tail", "--all", "--count", "2").stdout
     assert "base64" in running.cli("tail", "--all", "--count", "1", "--show-credentials").stdout
 
 

@@ -249,6 +249,6 @@ def test_no_secret_and_no_payload_is_in_any_log_metric_or_answer(bridge: Make) -
         assert TOKEN not in text
         assert secret.decode() not in text
     rejected = [line for line in log_lines(running) if line["event"] == "delivery_rejected"]
-    # one line each for the undecodable one, three paths with two methods, and the page; none for a success
-    assert len(rejected) == 8
+    # one line each: the undecodable one, four paths with two methods, the page; none for a success
+    assert len(rejected) == 10
     assert "bridge_deliveries_total" in said[-4]

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -211,3 +212,9 @@ def test_contacts_from_numbers_lids_and_jids(identifier: str, kind: str | None, 
 def test_times_in_any_usual_form_become_utc(value: Any, text: str | None) -> None:
     made = utc_time(value)
     assert (made.isoformat() if made else None) == text
+
+
+def test_what_a_batch_has_beyond_the_schema_is_kept_once() -> None:
+    made = events("message.received", {"messages": [MESSAGE, {**MESSAGE, "id": "M2"}], "page": 1}, junk="x" * 1000)
+    assert [b"xxx" in msgspec.json.encode(event.data) for event in made] == [True, False]
+    assert [set(event.drift) for event in made] == [{"junk", "page"}, set()]
