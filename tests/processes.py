@@ -21,9 +21,13 @@ TOKEN = "canary-7f3a9c1e5b8d2460"
 WAIT_S = 20.0
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Different ones: all are held while they are chosen."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(listener.getsockname()[1]) for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
@@ -40,7 +44,7 @@ class NatsProcess:
     """A nats-server of this test, on a port and store that outlive its restarts."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -77,7 +81,7 @@ class BridgeProcess:
     """`webhook-bridge serve` with an environment of its own."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
-        self.port, self.ops_port, self.nats_port = free_port(), free_port(), free_port()
+        self.port, self.ops_port, self.nats_port = free_ports(3)
         self.data_dir = data_dir
         self.log = data_dir.parent / f"{data_dir.name}.log"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
