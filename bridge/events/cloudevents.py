@@ -26,15 +26,18 @@ class CloudEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     id: Annotated[str, Meta(description="Stable: the same on each of the provider's retries. Drop what you have seen.")]
     source: Annotated[str, Meta(description="Which device of which source.", examples=["/chatlevel/devices/480213"])]
     type: Annotated[str, Meta(description="Domain, type and schema major.", examples=["messaging.message.received.v1"])]
-    subject: Annotated[str, Meta(description="The object: a message or call id.")] | None = None
-    time: Annotated[datetime, Meta(description="When it happened, by the provider's clock.")]
-    recordedtime: Annotated[datetime, Meta(description="When the bridge received it.")]
+    subject: Annotated[str | None, Meta(description="The object: a message or call id.")] = None
+    time: Annotated[datetime, Meta(tz=True, description="When it happened, by the provider's clock.")]
+    recordedtime: Annotated[datetime, Meta(tz=True, description="When the bridge received it.")]
     dataschema: Annotated[str, Meta(description="The schema of `data`.")]
     partitionkey: Annotated[
         str, Meta(description="The record's key: events of one key keep their order.", min_length=1)
     ]
-    expirytime: Annotated[datetime, Meta(description="When the content stops being of use.")] | None = None
-    traceparent: Annotated[str, Meta(description="The trace the webhook came with (W3C).")] | None = None
+    expirytime: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="When the content stops being of use: pairing codes, 60 s after `time` (an assumption)."),
+    ] = None
+    traceparent: Annotated[str | None, Meta(description="The trace the webhook came with (W3C).")] = None
     data: Annotated[Any, Meta(description="As `dataschema` says.")]
     # Required attributes that never change stand last, as defaults that are encoded all the same.
     specversion: str
@@ -49,7 +52,7 @@ class StructuredEncoder:
         self._encode = msgspec.json.Encoder().encode
 
     def encode(self, event: Event, *, key: str, traceparent: str | None = None) -> bytes:
-        """The whole event as JSON.
+        """The whole event as JSON on one line, however the provider broke its lines.
 
         Args:
             event: the normalised event.
@@ -58,7 +61,7 @@ class StructuredEncoder:
         """
         event_type = event.type
         device = event.device
-        return self._encode(
+        value = self._encode(
             CloudEvent(
                 id=event.id,
                 source=self._prefix + (device if device.isalnum() and device.isascii() else quote(device, safe="")),
@@ -75,6 +78,15 @@ class StructuredEncoder:
                 datacontenttype="application/json",
             )
         )
+        return _on_one_line(value) if b"\n" in value else value
+
+
+def _on_one_line(value: bytes) -> bytes:
+    """What is republished raw may hold line breaks, which end a record for line-based tools (kcat, jq -c)."""
+    try:
+        return msgspec.json.format(value, indent=-1)
+    except RecursionError:  # nested as deep as can be decoded: valid all the same
+        return value
 
 
 def record_headers(
@@ -90,7 +102,9 @@ def record_headers(
     id_name, type_name = f"{prefix}id", f"{prefix}type"
 
     def headers(event: Event, traceparent: str | None) -> dict[str, str]:
-        event_id = quote(event.id, safe=_PERCENT_SAFE) if percent_encode else event.id
+        event_id = event.id
+        if percent_encode and not (event_id.isascii() and event_id.isalnum()):
+            event_id = quote(event_id, safe=_PERCENT_SAFE)
         result = {content_type: CONTENT_TYPE, id_name: event_id, type_name: event.type.ce_type}
         if traceparent is not None:
             result["traceparent"] = traceparent

@@ -45,13 +45,16 @@ Content = Annotated[
 MessageType = Annotated[str, Meta(description="The kind of content; new kinds may come.", examples=["text", "image"])]
 Extra = Annotated[
     dict[str, Any],
-    Meta(description="Fields the gateway sent and this schema does not know, under their own names, unchanged."),
+    Meta(
+        description=(
+            "What the gateway sent and this schema has no place for, unchanged, by its path in the gateway's data "
+            "(`isForwarded`, `update.pinned`); `envelope.` and `batch.` stand before what was around the data."
+        )
+    ),
 ]
 PhoneNumber = Annotated[
-    str,
-    Meta(
-        description="In E.164: plus, country code, number.", examples=["+5511912340000"], pattern=r"^\+[1-9]\d{6,14}$"
-    ),
+    Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{6,14}$")] | None,
+    Meta(description="In E.164: plus, country code, number.", examples=["+5511912340000"]),
 ]
 
 
@@ -63,9 +66,12 @@ class Contact(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         str,
         Meta(description="What `id` is: `phone`, `lid`, `group`, or `other`; new kinds may come.", examples=["phone"]),
     ]
-    phone_number: PhoneNumber | None = None
-    lid: Annotated[str, Meta(description="WhatsApp's privacy id of the person.")] | None = None
-    display_name: Annotated[str, Meta(description="The name the person shows.")] | None = None
+    phone_number: PhoneNumber = None
+    lid: Annotated[str | None, Meta(description="WhatsApp's privacy id of the person.")] = None
+    display_name: Annotated[str | None, Meta(description="The name the person shows.")] = None
+
+
+Other = Annotated[Contact, Meta(description="The other party.")]
 
 
 class MessageReceived(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -73,7 +79,7 @@ class MessageReceived(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     device_id: DeviceId
     message_id: MessageId
-    contact: Contact
+    contact: Other
     message_type: MessageType
     content: Content
     extra: Extra | msgspec.UnsetType = msgspec.UNSET
@@ -84,7 +90,7 @@ class MessageSent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     device_id: DeviceId
     message_id: MessageId
-    contact: Contact
+    contact: Other
     message_type: MessageType
     content: Content
     extra: Extra | msgspec.UnsetType = msgspec.UNSET
@@ -95,10 +101,10 @@ class MessageUpdated(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     device_id: DeviceId
     message_id: MessageId
-    contact: Contact
-    from_me: Annotated[bool, Meta(description="Whether the device's own message was edited.")] | None = None
-    message_type: MessageType | None = None
-    content: Content | None = None
+    contact: Other
+    from_me: Annotated[bool | None, Meta(description="Whether the device's own message was edited.")] = None
+    message_type: Annotated[str | None, Meta(description="The kind of the new content.")] = None
+    content: Annotated[dict[str, Any] | None, Meta(description="The new content, an open object.")] = None
     extra: Extra | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -107,7 +113,7 @@ class MessageStatus(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     device_id: DeviceId
     message_id: MessageId
-    contact: Contact
+    contact: Other
     status: Annotated[
         str, Meta(description="How far it got; new states may come.", examples=["sent", "delivered", "read", "failed"])
     ]
@@ -119,8 +125,8 @@ class MessageDeleted(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     device_id: DeviceId
     message_id: MessageId
-    contact: Contact
-    from_me: Annotated[bool, Meta(description="Whether the device's own message was deleted.")] | None = None
+    contact: Other
+    from_me: Annotated[bool | None, Meta(description="Whether the device's own message was deleted.")] = None
     extra: Extra | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -129,13 +135,15 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     device_id: DeviceId
     call_id: Annotated[str, Meta(description="The call's id; the same in each of its states.", min_length=1)]
-    contact: Contact
+    contact: Other
     status: Annotated[
         str, Meta(description="`offer`, `accept`, `timeout` or `reject`; new states may come.", examples=["offer"])
     ]
-    is_video: bool | None = None
-    is_group: bool | None = None
-    called_at: Annotated[datetime, Meta(description="When the gateway says the call was, UTC.")] | None = None
+    is_video: Annotated[bool | None, Meta(description="Whether it is a video call.")] = None
+    is_group: Annotated[bool | None, Meta(description="Whether a group is called.")] = None
+    called_at: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None, Meta(description="When the gateway says the call was, UTC.")
+    ] = None
     extra: Extra | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -143,8 +151,8 @@ class ConnectionOpen(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The device is connected to WhatsApp."""
 
     device_id: DeviceId
-    display_name: Annotated[str, Meta(description="The account's own name.")] | None = None
-    phone_number: PhoneNumber | None = None
+    display_name: Annotated[str | None, Meta(description="The account's own name.")] = None
+    phone_number: PhoneNumber = None
     extra: Extra | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -152,16 +160,19 @@ class ConnectionClosed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The device lost its connection to WhatsApp."""
 
     device_id: DeviceId
-    reason: Annotated[str, Meta(description="Why, in the gateway's words.")] | None = None
+    reason: Annotated[str | None, Meta(description="Why, in the gateway's words.")] = None
     extra: Extra | msgspec.UnsetType = msgspec.UNSET
 
 
 class ConnectionAuth(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The device waits for pairing. The codes are credentials: whoever has one can take the account over."""
+    """The device waits for pairing. The codes are credentials: whoever has one can take the account over.
+
+    The event expires after the life of a code (`expirytime`); where the gateway does not state it, 60 s are assumed.
+    """
 
     device_id: DeviceId
-    qr_code: Annotated[str, Meta(description="To be scanned, a data URL of a PNG. A credential.")] | None = None
-    pairing_code: Annotated[str, Meta(description="To be typed on the phone. A credential.")] | None = None
+    qr_code: Annotated[str | None, Meta(description="To be scanned, a data URL of a PNG. A credential.")] = None
+    pairing_code: Annotated[str | None, Meta(description="To be typed on the phone. A credential.")] = None
     extra: Extra | msgspec.UnsetType = msgspec.UNSET
 
     def __repr__(self) -> str:
@@ -186,8 +197,13 @@ class Unknown(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An event of a kind this version does not know, kept whole."""
 
     provider: Annotated[str, Meta(description="Whose event it is.", examples=["chatlevel"])]
-    event: Annotated[str, Meta(description="The provider's own name of the event.", examples=["presence.update"])]
-    device_id: DeviceId
+    event: Annotated[
+        str,
+        Meta(
+            description="The provider's own name of the event, cut after 128 characters.", examples=["presence.update"]
+        ),
+    ]
+    device_id: Annotated[str | None, Meta(description="The device's id; null where the event is of none.")] = None
     payload: Annotated[Any, Meta(description="The event's data as the provider sent it.")]
     extra: Extra | msgspec.UnsetType = msgspec.UNSET
 

@@ -5,13 +5,14 @@ Not here: how an event looks on the wire (`cloudevents`) and what the data of a 
 """
 
 from datetime import datetime
+from functools import cached_property
 
 import msgspec
 
 __all__ = ["Event", "EventType"]
 
 
-class EventType(msgspec.Struct, frozen=True):
+class EventType(msgspec.Struct, frozen=True, dict=True):
     """One kind of fact, with the schema of its data.
 
     Attributes:
@@ -28,12 +29,12 @@ class EventType(msgspec.Struct, frozen=True):
     version: str = "1.0"
     sensitive: bool = False
 
-    @property
+    @cached_property
     def ce_type(self) -> str:
         """The CloudEvents `type`: domain, name and the schema's major."""
         return f"{self.domain}.{self.name}.v{self.version.partition('.')[0]}"
 
-    @property
+    @cached_property
     def dataschema(self) -> str:
         """The CloudEvents `dataschema` and the schema's `$id`: the same on every deployment."""
         return f"urn:webhook-bridge:schema:{self.domain}:{self.name}:v{self.version}"
@@ -47,17 +48,19 @@ class EventType(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One normalised fact.
 
+    Whatever the payload says, `id`, `device`, `subject` and `contact` are printable ASCII of at most 256 characters.
+
     Attributes:
         id: stable event id: the same on each of the provider's retries, different for different facts.
         type: which kind of fact.
-        device: the natural key, as text (`480213`); becomes the record's key and part of `source`.
+        device: the natural key, as text (`480213`), never empty; becomes the record's key and part of `source`.
         subject: the object the event is about (a message or call id); no personal data.
         contact: the other party's identifier where there is one; for opt-in keys only.
         time: when it happened, by the provider's clock, UTC.
         recordedtime: when the bridge received it, UTC.
         expirytime: when the content stops being of use (pairing codes), else None.
         data: an instance of `type.data`.
-        drift: names of fields that the schema does not know (kept under `data.extra`).
+        drift: paths of fields that the schema does not know (kept under `data.extra`): few, short, printable ASCII.
     """
 
     id: str

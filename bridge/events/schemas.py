@@ -20,13 +20,18 @@ _ENVELOPE_ID = "urn:webhook-bridge:schema:cloudevents:event:v1.0"
 
 
 def all_schemas(types: Iterable[EventType]) -> dict[str, bytes]:
-    """Path below `schemas/` -> the file's bytes; the envelope's among them. Deterministic."""
+    """Path below `schemas/` -> the file's bytes; the envelope's among them. Deterministic.
+
+    Raises:
+        ValueError: two providers give one type and version different data.
+    """
     schemas = {ENVELOPE_PATH: _envelope()}
     for event_type in types:
         schema = _schema(event_type.data, event_type.dataschema, f"data of {event_type.ce_type}")
         if event_type.sensitive:
             schema["x-sensitive"] = True
-        schemas[event_type.schema_path] = schema
+        if schemas.setdefault(event_type.schema_path, schema) != schema:
+            raise ValueError(f"{event_type.ce_type} v{event_type.version} has two different schemas")
     return {path: _format(schema) for path, schema in sorted(schemas.items())}
 
 

@@ -9,106 +9,46 @@ vocabulary; event names not known become `unknown`. Generations, by its document
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from bridge.errors import UndecodableBody
 from bridge.events import messaging
 from bridge.events.model import Event, EventType
+from bridge.providers import chatlevel_wire as wire
 from bridge.providers.base import Decoder, Delivery
 from bridge.providers.chatlevel_samples import SAMPLES, make_sample
-from bridge.providers.chatlevel_wire import (
-    Auth,
-    Batch,
-    CallData,
-    Connection,
-    Deleted,
-    Envelope,
-    Message,
-    Party,
-    Time,
-    Update,
-    Updated,
-)
-from bridge.providers.shapes import Shape, decode_error, drift_names
-from bridge.providers.values import contact, e164, event_id, utc_time
+from bridge.providers.draft import Draft
+from bridge.providers.shapes import Shape, decode_error
+from bridge.providers.values import contact, e164
 
 __all__ = ["Chatlevel"]
 
 # Not stated by Chatlevel: WhatsApp replaces a pairing code after about this long.
 PAIRING_LIFETIME = timedelta(seconds=60)
 
-_DEVICE = re.compile(r"[\x21-\x7e]{1,128}")
-_SUBJECT = re.compile(r"[\x21-\x7e]{1,256}")
+_MAX_EVENT_NAME_CHARS = 128
+_EMPTY = msgspec.Raw(b"{}")
 
+_Builder = Callable[[Draft, msgspec.Raw], tuple[Event, ...]]
 
-class _Fact(msgspec.Struct):
-    """One event in the making: what its builder fills in."""
+_is_device = re.compile(r"[\x21-\x7e]{1,128}").fullmatch
+_decode_device = msgspec.json.Decoder(Annotated[int, Meta(ge=1, le=2**63 - 1)] | str).decode
 
-    device: str
-    event: str
-    time: datetime
-    received_at: datetime
-    extra: dict[str, Any]  # unknown fields, and known ones that could not be normalised
-    unknown: dict[str, Any]  # only the unknown ones, for the drift count
-
-    def finish(
-        self,
-        event_type: EventType,
-        identity: str,
-        data: msgspec.Struct,
-        *,
-        subject: str | None = None,
-        other: str | None = None,
-        lifetime: timedelta | None = None,
-    ) -> Event:
-        return Event(
-            id=identity,
-            type=event_type,
-            device=self.device,
-            time=self.time,
-            recordedtime=self.received_at,
-            data=data,
-            subject=subject if subject is not None and _SUBJECT.fullmatch(subject) else None,
-            contact=other,
-            expirytime=self.time + lifetime if lifetime else None,
-            drift=drift_names(self.unknown) if self.unknown else (),
-        )
-
-    def copy(self, *, extras: bool) -> "_Fact":
-        """For one item of a batch. What envelope and batch had beyond the schema goes with the first item alone.
-
-        In each, a body of 256 KiB became hundreds of megabytes of records.
-        """
-        if extras:
-            return msgspec.structs.replace(self, extra=dict(self.extra), unknown=dict(self.unknown))
-        return msgspec.structs.replace(self, extra={}, unknown={})
-
-    def extras(self) -> dict[str, Any] | msgspec.UnsetType:
-        return self.extra or msgspec.UNSET
-
-    def set_time(self, value: Time | None) -> None:
-        """Take the item's own time instead of the envelope's, where it has one."""
-        if value is not None:
-            time = utc_time(value)
-            if time is None:
-                self.extra["timestamp"] = value
-            else:
-                self.time = time
-
-
-_Builder = Callable[[_Fact, msgspec.Raw, str], tuple[Event, ...]]
-
-_ENVELOPE = Shape(Envelope)
-_MESSAGE = Shape(Message)
-_BATCH = Shape(Batch)
-_UPDATE = Shape(Update)
-_UPDATED = Shape(Updated)
-_DELETED = Shape(Deleted)
-_CALL = Shape(CallData)
-_CONNECTION = Shape(Connection)
-_AUTH = Shape(Auth)
+_ENVELOPE = Shape(wire.Envelope)
+_RECEIVED = Shape(wire.Received)
+_SENT = Shape(wire.Sent)
+_BATCH = Shape(wire.Batch)
+_UPDATED = Shape(wire.Updated)
+_UPDATE = Shape(wire.Update)
+_DELETED = Shape(wire.Deleted)
+_CALL = Shape(wire.CallData)
+_OPEN = Shape(wire.Open)
+_CLOSED = Shape(wire.Closed)
+_AUTH = Shape(wire.Auth)
+_NOTHING = Shape(wire.Empty)
 
 
 class Chatlevel:
@@ -139,102 +79,129 @@ def _decode(delivery: Delivery) -> tuple[Event, ...]:
         # msgspec does not look at the UTF-8 of what it skips or keeps raw, and would republish bad bytes
         body.decode()
         envelope, unknown = _ENVELOPE.decode(body)
-        fact = _begin(envelope, unknown, delivery.received_at)
         builder = _BUILDERS.get(envelope.event, _unknown)
-        # Without a usable time of its own, what is told apart by time is told apart by ours: equal data may be another
-        # fact, and a duplicate is better than a loss.
-        usable = utc_time(envelope.timestamp) is not None
-        return builder(fact, envelope.data, str(envelope.timestamp if usable else delivery.received_at))
+        draft = Draft("", envelope.event, delivery.received_at, delivery.received_at)
+        if unknown:
+            draft.unknown(unknown, "envelope.")
+        _take_device(draft, envelope, required=builder is not _unknown)
+        draft.take_time(envelope.timestamp, "envelope.timestamp")
+        return builder(draft, envelope.data)
     except (UnicodeError, RecursionError) as error:
         raise decode_error(error) from None
 
 
-def _begin(envelope: Envelope, unknown: dict[str, Any], received_at: datetime) -> _Fact:
-    device = envelope.deviceId if envelope.deviceId is not None else envelope.instanceId
-    if device is None:
-        raise UndecodableBody("Object missing required field `deviceId` - at `$`")
-    device = str(device)
-    if not _DEVICE.fullmatch(device):
-        raise UndecodableBody("Expected an id of 1 to 128 printable ASCII characters - at `$.deviceId`")
-    fact = _Fact(device, envelope.event, received_at, received_at, dict(unknown), dict(unknown))
-    fact.set_time(envelope.timestamp)
-    return fact
+def _take_device(draft: Draft, envelope: wire.Envelope, *, required: bool) -> None:
+    path, raw = "deviceId", envelope.deviceId
+    if not _is_there(raw):
+        path, raw = "instanceId", envelope.instanceId
+        if not _is_there(raw):
+            if required:
+                raise UndecodableBody("Object missing required field `deviceId` - at `$`")
+            return
+    elif _is_there(envelope.instanceId):
+        draft.keep("envelope.instanceId", envelope.instanceId)
+    try:
+        draft.device = _device(raw, path)
+    except UndecodableBody:
+        if required:
+            raise
+        draft.keep(f"envelope.{path}", raw)
 
 
-def _absorb(fact: _Fact, unknown: dict[str, Any]) -> None:
-    if unknown:
-        for name in unknown.keys() & fact.extra.keys():  # the envelope had one of that name too: keep both
-            fact.extra[f"envelope.{name}"] = fact.extra.pop(name)
-        fact.extra.update(unknown)
-        fact.unknown.update(unknown)
+def _is_there(raw: msgspec.Raw) -> bool:
+    return raw is not wire.ABSENT and bytes(raw) != b"null"
 
 
-def _party(fact: _Fact, data: Party, *, outgoing: bool = False) -> messaging.Contact:
-    identifier, kind = (data.to, data.to_type) if outgoing else (data.from_, data.from_type)
-    if identifier is None:
-        raise UndecodableBody(f"Object missing required field `{'to' if outgoing else 'from'}` - at `$.data`")
-    other = contact(identifier, kind=kind, lid=data.lid, phone_number=data.phone_number, name=data.push_name)
-    if data.phone_number and other.phone_number is None:
-        fact.extra["phoneNumber"] = data.phone_number
-    # Fields of the other direction have no place in the data; nothing is thrown away.
-    for name, value in (
-        (("from", data.from_), ("fromType", data.from_type))
-        if outgoing
-        else (
-            ("to", data.to),
-            ("toType", data.to_type),
-        )
-    ):
-        if value is not None:
-            fact.extra[name] = value
-    if kind is not None and kind not in ("pn", "lid"):
-        fact.extra["toType" if outgoing else "fromType"] = kind
+def _object(raw: msgspec.Raw) -> msgspec.Raw:
+    """No data is empty data, where data may be empty."""
+    return raw if _is_there(raw) else _EMPTY
+
+
+def _device(raw: msgspec.Raw, path: str) -> str:
+    try:
+        device = str(_decode_device(raw))
+    except msgspec.DecodeError as error:
+        raise decode_error(error, f"$.{path}") from None
+    if not _is_device(device):  # it becomes the record's key and part of the event's source
+        raise UndecodableBody(f"Expected an id of 1 to 128 printable ASCII characters - at `$.{path}`")
+    return device
+
+
+def _contact(draft: Draft, data: wire.Party, path: str, name: str | None = None) -> messaging.Contact:
+    identifier, kind = data.party, data.party_type
+    side = "to" if isinstance(data, wire.Sent) else "from"
+    if not identifier:
+        identifier, kind = (data.phone_number, "pn") if data.phone_number else (data.lid, "lid")
+        if not identifier:
+            raise UndecodableBody(f"Object missing required field `{side}` - at `{path}`")
+    elif kind is not None and kind not in ("pn", "lid"):
+        draft.keep(f"{side}Type", kind)
+    other = contact(identifier, kind=kind, lid=data.lid, phone_number=data.phone_number, name=name)
+    if data.phone_number and data.phone_number != identifier and e164(data.phone_number) is None:
+        draft.keep("phoneNumber", data.phone_number)
     return other
 
 
-def _content(content: dict[str, msgspec.Raw] | str) -> dict[str, Any]:
-    return {"text": content} if isinstance(content, str) else content
+def _content(content: dict[str, msgspec.Raw] | str | None) -> dict[str, Any]:
+    return {"text": content} if isinstance(content, str) else content or {}
 
 
-def _messages(event_type: EventType, *, outgoing: bool) -> _Builder:
-    struct = messaging.MessageSent if outgoing else messaging.MessageReceived
+def _take_own_time(draft: Draft, data: wire.Party) -> None:
+    """The first generation's items have their own times; the envelope's is that of sending."""
+    if data.timestamp is not wire.ABSENT:
+        draft.time = draft.read_time(data.timestamp, "timestamp") or draft.time
 
-    def one(fact: _Fact, raw: msgspec.Raw, path: str) -> Event:
-        data, unknown = _MESSAGE.decode(raw, path)
-        _absorb(fact, unknown)
-        fact.set_time(data.timestamp)
-        other = _party(fact, data, outgoing=outgoing)
-        normalised = struct(
-            device_id=fact.device,
+
+_Message = messaging.MessageReceived | messaging.MessageSent
+
+
+def _messages(
+    shape: Shape[wire.Received] | Shape[wire.Sent], event_type: EventType, struct: type[_Message]
+) -> _Builder:
+    def make(draft: Draft, raw: msgspec.Raw, data: wire.Received | wire.Sent, path: str) -> Event:
+        _take_own_time(draft, data)
+        other = _contact(draft, data, path, data.push_name if isinstance(data, wire.Received) else None)
+        content = _content(data.content)
+        message = struct(
+            device_id=draft.device,
             message_id=data.id,
             contact=other,
-            message_type=data.type,
-            content=_content(data.content),
-            extra=fact.extras(),
+            message_type=data.type or ("text" if "text" in content else "unknown"),
+            content=content,
+            extra=draft.extras(),
         )
-        identity = event_id(fact.device, fact.event, bytes(raw))
-        return fact.finish(event_type, identity, normalised, subject=data.id, other=other.id)
+        identity = draft.identity(raw, unique=True)
+        return draft.finish(event_type, identity, message, subject=data.id, contact=other.id)
 
-    def build(fact: _Fact, raw: msgspec.Raw, timestamp: str) -> tuple[Event, ...]:
+    def make_item(draft: Draft, raw: msgspec.Raw, path: str) -> Event:
+        data, unknown = shape.decode(raw, path)
+        draft.unknown(unknown)
+        return make(draft, raw, data, path)
+
+    def build(draft: Draft, raw: msgspec.Raw) -> tuple[Event, ...]:
         try:
-            return (one(fact, raw, "$.data"),)
+            data, unknown = shape.decode(raw, "$.data")
         except UndecodableBody:
             batch = _as_batch(raw)
             if batch is None:
                 raise
+        else:
+            if unknown:
+                draft.unknown(unknown)
+            return (make(draft, raw, data, "$.data"),)
         items, unknown = batch
+        draft.unknown(unknown, "batch.")
         if not items:
-            return _unknown(fact, raw, timestamp)  # nobody wrote; still a fact, and not to be retried for ever
-        _absorb(fact, unknown)
+            return _unknown(draft, raw)  # nobody wrote; still a fact, and not to be retried for ever
         return tuple(
-            one(fact.copy(extras=index == 0), item, f"$.data.messages[{index}]") for index, item in enumerate(items)
+            make_item(draft.copy(extras=index == 0), item, f"$.data.messages[{index}]")
+            for index, item in enumerate(items)
         )
 
     return build
 
 
-def _as_batch(raw: msgspec.Raw) -> tuple[list[msgspec.Raw], dict[str, Any]] | None:
-    """The first generation sent several messages at once."""
+def _as_batch(raw: msgspec.Raw) -> tuple[list[msgspec.Raw], dict[str, msgspec.Raw]] | None:
     try:
         batch, unknown = _BATCH.decode(raw)
     except UndecodableBody:
@@ -242,150 +209,160 @@ def _as_batch(raw: msgspec.Raw) -> tuple[list[msgspec.Raw], dict[str, Any]] | No
     return batch.messages, unknown
 
 
-def _updated(fact: _Fact, raw: msgspec.Raw, timestamp: str) -> tuple[Event, ...]:
+def _updated(draft: Draft, raw: msgspec.Raw) -> tuple[Event, ...]:
     data, unknown = _UPDATED.decode(raw, "$.data")
-    update, unknown_update = _UPDATE.decode(data.update, "$.data.update")
-    _absorb(fact, unknown)
-    if unknown_update:
-        fact.extra["update"] = unknown_update
-        fact.unknown |= {f"update.{name}": value for name, value in unknown_update.items()}
-    fact.set_time(data.timestamp)
-    other = _party(fact, data)
+    update, unknown_update = _UPDATE.decode(_object(data.update), "$.data.update")
+    draft.unknown(unknown)
+    draft.unknown(unknown_update, "update.")
+    _take_own_time(draft, data)
+    other = _contact(draft, data, "$.data")
     # an edit back to an earlier text has equal data: the time tells them apart
-    identity = event_id(fact.device, fact.event, bytes(raw), timestamp)
-    if update.edited_content is None and update.status is not None:
-        if data.from_me is not None:
-            fact.extra["fromMe"] = data.from_me
-        status = messaging.MessageStatus(
-            device_id=fact.device,
-            message_id=data.message_id,
-            contact=other,
-            status=str(update.status),
-            extra=fact.extras(),
-        )
-        return (fact.finish(messaging.MESSAGE_STATUS, identity, status, subject=data.message_id, other=other.id),)
+    identity = draft.identity(raw, unique=False)
+    if update.status is not None and update.edited_content is None:
+        event_type, made = messaging.MESSAGE_STATUS, _status(draft, data, update, other)
+    else:
+        event_type, made = messaging.MESSAGE_UPDATED, _edit(draft, data, update, other)
+    return (draft.finish(event_type, identity, made, subject=data.message_id, contact=other.id),)
+
+
+def _status(draft: Draft, data: wire.Updated, update: wire.Update, other: messaging.Contact) -> msgspec.Struct:
+    for path, value in (("fromMe", data.from_me), ("update.messageType", update.message_type)):
+        if value is not None:
+            draft.keep(path, value)
+    return messaging.MessageStatus(
+        device_id=draft.device,
+        message_id=data.message_id,
+        contact=other,
+        status=str(update.status),
+        extra=draft.extras(),
+    )
+
+
+def _edit(draft: Draft, data: wire.Updated, update: wire.Update, other: messaging.Contact) -> msgspec.Struct:
     if update.status is not None:
-        fact.extra.setdefault("update", {})["status"] = update.status
-    edit = messaging.MessageUpdated(
-        device_id=fact.device,
+        draft.keep("update.status", update.status)
+    return messaging.MessageUpdated(
+        device_id=draft.device,
         message_id=data.message_id,
         contact=other,
         from_me=data.from_me,
         message_type=update.message_type,
         content=None if update.edited_content is None else _content(update.edited_content),
-        extra=fact.extras(),
+        extra=draft.extras(),
     )
-    return (fact.finish(messaging.MESSAGE_UPDATED, identity, edit, subject=data.message_id, other=other.id),)
 
 
-def _deleted(fact: _Fact, raw: msgspec.Raw, _timestamp: str) -> tuple[Event, ...]:
+def _deleted(draft: Draft, raw: msgspec.Raw) -> tuple[Event, ...]:
     data, unknown = _DELETED.decode(raw, "$.data")
-    _absorb(fact, unknown)
-    fact.set_time(data.timestamp)
-    other = _party(fact, data)
-    normalised = messaging.MessageDeleted(
-        device_id=fact.device,
+    draft.unknown(unknown)
+    _take_own_time(draft, data)
+    other = _contact(draft, data, "$.data")
+    deleted = messaging.MessageDeleted(
+        device_id=draft.device,
         message_id=data.message_id,
         contact=other,
         from_me=data.from_me,
-        extra=fact.extras(),
+        extra=draft.extras(),
     )
-    identity = event_id(fact.device, fact.event, bytes(raw))
-    return (fact.finish(messaging.MESSAGE_DELETED, identity, normalised, subject=data.message_id, other=other.id),)
+    identity = draft.identity(raw, unique=True)
+    return (draft.finish(messaging.MESSAGE_DELETED, identity, deleted, subject=data.message_id, contact=other.id),)
 
 
-def _call(fact: _Fact, raw: msgspec.Raw, _timestamp: str) -> tuple[Event, ...]:
+def _call(draft: Draft, raw: msgspec.Raw) -> tuple[Event, ...]:
     data, unknown = _CALL.decode(raw, "$.data")
-    _absorb(fact, unknown)
-    fact.set_time(data.timestamp)
-    other = _party(fact, data)
-    called_at = utc_time(data.date)
-    if data.date is not None and called_at is None:
-        fact.extra["date"] = data.date
-    normalised = messaging.Call(
-        device_id=fact.device,
+    draft.unknown(unknown)
+    _take_own_time(draft, data)
+    other = _contact(draft, data, "$.data")
+    called_at = draft.read_time(data.date, "date")
+    call = messaging.Call(
+        device_id=draft.device,
         call_id=data.id,
         contact=other,
         status=data.status,
         is_video=data.is_video,
         is_group=data.is_group,
         called_at=called_at,
-        extra=fact.extras(),
+        extra=draft.extras(),
     )
-    identity = event_id(fact.device, fact.event, bytes(raw))
-    return (fact.finish(messaging.CALL, identity, normalised, subject=data.id, other=other.id),)
+    identity = draft.identity(raw, unique=True)
+    return (draft.finish(messaging.CALL, identity, call, subject=data.id, contact=other.id),)
 
 
-def _connection(event_type: EventType) -> _Builder:
-    """Open, closed, timeout and logout. Their data is often empty, so the time is part of the identity."""
-    makers: dict[EventType, Callable[[_Fact, Connection], msgspec.Struct]] = {
-        messaging.CONNECTION_OPEN: lambda fact, data: messaging.ConnectionOpen(
-            device_id=fact.device,
-            display_name=data.display_name,
-            phone_number=e164(data.phone_number),
-            extra=fact.extras(),
-        ),
-        messaging.CONNECTION_CLOSED: lambda fact, data: messaging.ConnectionClosed(
-            device_id=fact.device, reason=data.reason, extra=fact.extras()
-        ),
-        messaging.CONNECTION_TIMEOUT: lambda fact, _: messaging.ConnectionTimeout(
-            device_id=fact.device, extra=fact.extras()
-        ),
-        messaging.CONNECTION_LOGOUT: lambda fact, _: messaging.ConnectionLogout(
-            device_id=fact.device, extra=fact.extras()
-        ),
-    }
-    make = makers[event_type]
-    kept = {messaging.CONNECTION_OPEN: ("display_name",), messaging.CONNECTION_CLOSED: ("reason",)}.get(event_type, ())
+def _connection(shape: Shape[Any], event_type: EventType, make: Callable[[Draft, Any], msgspec.Struct]) -> _Builder:
+    """Their data is often empty, so the time is part of the identity."""
+    lifetime = PAIRING_LIFETIME if event_type.sensitive else None
 
-    def build(fact: _Fact, raw: msgspec.Raw, timestamp: str) -> tuple[Event, ...]:
-        data, unknown = _CONNECTION.decode(raw, "$.data")
-        _absorb(fact, unknown)
-        for field in msgspec.structs.fields(Connection):
-            value = getattr(data, field.name)
-            normalised = field.name in kept or (field.name == "phone_number" and e164(value) and "display_name" in kept)
-            if value is not None and not normalised:
-                fact.extra[field.encode_name] = value
-        identity = event_id(fact.device, fact.event, bytes(raw), timestamp)
-        return (fact.finish(event_type, identity, make(fact, data)),)
+    def build(draft: Draft, raw: msgspec.Raw) -> tuple[Event, ...]:
+        data, unknown = shape.decode(_object(raw), "$.data")
+        draft.unknown(unknown)
+        return (draft.finish(event_type, draft.identity(raw, unique=False), make(draft, data), lifetime=lifetime),)
 
     return build
 
 
-def _auth(fact: _Fact, raw: msgspec.Raw, timestamp: str) -> tuple[Event, ...]:
-    data, unknown = _AUTH.decode(raw, "$.data")
-    _absorb(fact, unknown)
-    normalised = messaging.ConnectionAuth(
-        device_id=fact.device, qr_code=data.qr_code, pairing_code=data.pairing_code, extra=fact.extras()
+def _make_open(draft: Draft, data: wire.Open) -> msgspec.Struct:
+    number = e164(data.phone_number)
+    if data.phone_number and number is None:
+        draft.keep("phoneNumber", data.phone_number)
+    return messaging.ConnectionOpen(
+        device_id=draft.device, display_name=data.display_name, phone_number=number, extra=draft.extras()
     )
-    identity = event_id(fact.device, fact.event, bytes(raw), timestamp)
-    return (fact.finish(messaging.CONNECTION_AUTH, identity, normalised, lifetime=PAIRING_LIFETIME),)
 
 
-def _unknown(fact: _Fact, raw: msgspec.Raw, timestamp: str) -> tuple[Event, ...]:
+def _make_closed(draft: Draft, data: wire.Closed) -> msgspec.Struct:
+    return messaging.ConnectionClosed(device_id=draft.device, reason=data.reason, extra=draft.extras())
+
+
+def _make_auth(draft: Draft, data: wire.Auth) -> msgspec.Struct:
+    return messaging.ConnectionAuth(
+        device_id=draft.device, qr_code=data.qr_code, pairing_code=data.pairing_code, extra=draft.extras()
+    )
+
+
+def _make_timeout(draft: Draft, _: wire.Empty) -> msgspec.Struct:
+    return messaging.ConnectionTimeout(device_id=draft.device, extra=draft.extras())
+
+
+def _make_logout(draft: Draft, _: wire.Empty) -> msgspec.Struct:
+    return messaging.ConnectionLogout(device_id=draft.device, extra=draft.extras())
+
+
+def _unknown(draft: Draft, raw: msgspec.Raw) -> tuple[Event, ...]:
     """A name this version does not know, as the sixth generation will bring: kept whole, never refused."""
-    normalised = messaging.Unknown(
-        provider=Chatlevel.name, event=fact.event, device_id=fact.device, payload=raw, extra=fact.extras()
+    if len(draft.name) > _MAX_EVENT_NAME_CHARS:
+        draft.keep("envelope.event", draft.name)
+    unknown = messaging.Unknown(
+        provider=Chatlevel.name,
+        event=draft.name[:_MAX_EVENT_NAME_CHARS],
+        device_id=draft.device or None,
+        payload=raw,
+        extra=draft.extras(),
     )
-    return (fact.finish(messaging.UNKNOWN, event_id(fact.device, fact.event, bytes(raw), timestamp), normalised),)
+    return (draft.finish(messaging.UNKNOWN, draft.identity(raw, unique=False), unknown),)
 
+
+_open = _connection(_OPEN, messaging.CONNECTION_OPEN, _make_open)
+_closed = _connection(_CLOSED, messaging.CONNECTION_CLOSED, _make_closed)
+_auth = _connection(_AUTH, messaging.CONNECTION_AUTH, _make_auth)
+_timeout = _connection(_NOTHING, messaging.CONNECTION_TIMEOUT, _make_timeout)
+_logout = _connection(_NOTHING, messaging.CONNECTION_LOGOUT, _make_logout)
 
 _BUILDERS: dict[str, _Builder] = {
-    "message.received": _messages(messaging.MESSAGE_RECEIVED, outgoing=False),
-    "message.sent": _messages(messaging.MESSAGE_SENT, outgoing=True),
+    "message.received": _messages(_RECEIVED, messaging.MESSAGE_RECEIVED, messaging.MessageReceived),
+    "message.sent": _messages(_SENT, messaging.MESSAGE_SENT, messaging.MessageSent),
     "message.updated": _updated,
     "message.deleted": _deleted,
     "call": _call,
-    "connection.open": _connection(messaging.CONNECTION_OPEN),
-    "connection.closed": _connection(messaging.CONNECTION_CLOSED),
+    "connection.open": _open,
+    "connection.closed": _closed,
     "connection.auth": _auth,
-    "connection.timeout": _connection(messaging.CONNECTION_TIMEOUT),
-    "connection.logout": _connection(messaging.CONNECTION_LOGOUT),
+    "connection.timeout": _timeout,
+    "connection.logout": _logout,
     # names of earlier generations
     "connection.qr": _auth,
-    "connection.qr.timeout": _connection(messaging.CONNECTION_TIMEOUT),
-    "device.connected": _connection(messaging.CONNECTION_OPEN),
-    "device.disconnected": _connection(messaging.CONNECTION_CLOSED),
+    "connection.qr.timeout": _timeout,
+    "device.connected": _open,
+    "device.disconnected": _closed,
     "qr": _auth,
-    "qr.timeout": _connection(messaging.CONNECTION_TIMEOUT),
+    "qr.timeout": _timeout,
 }

@@ -1,4 +1,7 @@
-"""Chatlevel's JSON as it comes over the wire, all generations in one: what one of them lacks is optional."""
+"""Chatlevel's JSON as it comes over the wire, all generations in one: what one of them lacks is optional.
+
+`null` is the same as absent. Times and device ids stay raw here: an odd one must not refuse the whole body.
+"""
 
 from typing import Annotated
 
@@ -6,58 +9,70 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "ABSENT",
     "Auth",
     "Batch",
     "CallData",
-    "Connection",
+    "Closed",
     "Deleted",
+    "Empty",
     "Envelope",
-    "Message",
+    "Open",
     "Party",
-    "Time",
+    "Received",
+    "Sent",
     "Update",
     "Updated",
 ]
 
-_MAX_EVENT_NAME_CHARS = 128
-_Id = Annotated[str, Meta(min_length=1, max_length=1024)]
-_Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float
-Time = str | _Number
+ABSENT = msgspec.Raw(b"null")
+"""msgspec has no optional raw fields: what is absent is this, and counts as `null`."""
+
+_Id = Annotated[str, Meta(min_length=1)]
+_Content = dict[str, msgspec.Raw] | str
 
 
 class Envelope(msgspec.Struct, frozen=True):
     """The whole body."""
 
-    event: Annotated[str, Meta(min_length=1, max_length=_MAX_EVENT_NAME_CHARS)]
-    deviceId: Annotated[int, Meta(ge=1, le=2**63 - 1)] | str | None = None  # noqa: N815 -- theirs
-    instanceId: str | None = None  # noqa: N815 -- the first generation's
-    data: msgspec.Raw = msgspec.Raw(b"{}")
-    timestamp: Time | None = None
+    event: str
+    deviceId: msgspec.Raw = ABSENT  # noqa: N815 -- theirs
+    instanceId: msgspec.Raw = ABSENT  # noqa: N815 -- the first generation's
+    data: msgspec.Raw = ABSENT
+    timestamp: msgspec.Raw = ABSENT
 
 
 class Party(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What message and call data have in common."""
+    """The other party of message and call data: whom it is from, unless `Sent` says to whom it goes."""
 
-    from_: _Id | None = msgspec.field(default=None, name="from")
-    to: _Id | None = None
-    from_type: str | None = None
-    to_type: str | None = None
+    party: str | None = msgspec.field(default=None, name="from")
+    party_type: str | None = msgspec.field(default=None, name="fromType")
     lid: str | None = None
     phone_number: str | None = None
-    push_name: str | None = None
-    timestamp: Time | None = None  # the first generation's messages carry their own
+    timestamp: msgspec.Raw = ABSENT  # the first generation's messages carry their own
 
 
-class Message(Party, frozen=True, rename="camel", kw_only=True):
-    """data of message.received and message.sent."""
+class Received(Party, frozen=True, rename="camel", kw_only=True):
+    """data of message.received."""
 
     id: _Id
-    content: dict[str, msgspec.Raw] | str
-    type: str = "text"
+    push_name: str | None = None
+    content: _Content | None = None
+    type: str | None = None
+
+
+class Sent(Party, frozen=True, rename="camel", kw_only=True):
+    """data of message.sent."""
+
+    party: str | None = msgspec.field(default=None, name="to")
+    party_type: str | None = msgspec.field(default=None, name="toType")
+    id: _Id
+    content: _Content | None = None
+    type: str | None = None
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """The same in the first two generations: several at once."""
+    """data of both in the first two generations: several at once."""
 
     messages: list[msgspec.Raw]
 
@@ -65,7 +80,7 @@ class Batch(msgspec.Struct, frozen=True):
 class Update(msgspec.Struct, frozen=True, rename="camel"):
     """What changed: an edit, or in the first generations a status."""
 
-    edited_content: dict[str, msgspec.Raw] | str | None = None
+    edited_content: _Content | None = None
     message_type: str | None = None
     status: str | Annotated[int, Meta(ge=0, le=2**31)] | None = None
 
@@ -75,7 +90,7 @@ class Updated(Party, frozen=True, rename="camel", kw_only=True):
 
     message_id: _Id
     from_me: bool | None = None
-    update: msgspec.Raw
+    update: msgspec.Raw = ABSENT
 
 
 class Deleted(Party, frozen=True, rename="camel", kw_only=True):
@@ -92,15 +107,24 @@ class CallData(Party, frozen=True, rename="camel", kw_only=True):
     status: str
     is_video: bool | None = None
     is_group: bool | None = None
-    date: Time | None = None
+    date: msgspec.Raw = ABSENT
 
 
-class Connection(msgspec.Struct, frozen=True, rename="camel"):
-    """data of connection.open, .closed, .timeout and .logout, and of what came before them."""
+class Open(msgspec.Struct, frozen=True, rename="camel"):
+    """data of connection.open."""
 
     display_name: str | None = None
     phone_number: str | None = None
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """data of connection.closed; the reason came with the first generation's device.disconnected."""
+
     reason: str | None = None
+
+
+class Empty(msgspec.Struct, frozen=True):
+    """data of connection.timeout and connection.logout."""
 
 
 class Auth(msgspec.Struct, frozen=True, rename="camel"):

@@ -4,17 +4,19 @@ The usual body is decoded once, by a decoder that refuses unknown fields. Only w
 leniently, and which fields were unknown. So the check costs nothing while nothing drifts.
 """
 
-from typing import Any, Generic, TypeVar
+import re
+from typing import Generic, TypeVar
 
 import msgspec
 
 from bridge.errors import UndecodableBody
 
-__all__ = ["Shape", "decode_error", "drift_names"]
+__all__ = ["Shape", "decode_error", "drift_name"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 _MAX_UNKNOWN_NAME_CHARS = 64
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -28,7 +30,7 @@ class Shape(Generic[T]):
         self._lenient = msgspec.json.Decoder(struct)
         self._known = frozenset(field.encode_name for field in msgspec.structs.fields(struct))
 
-    def decode(self, raw: bytes | msgspec.Raw, path: str = "$") -> tuple[T, dict[str, Any]]:
+    def decode(self, raw: bytes | msgspec.Raw, path: str = "$") -> tuple[T, dict[str, msgspec.Raw]]:
         """The struct, and the fields it does not know with their raw values.
 
         Args:
@@ -62,6 +64,6 @@ def decode_error(error: Exception, path: str = "$") -> UndecodableBody:
     return UndecodableBody(str(error))
 
 
-def drift_names(unknown: dict[str, Any]) -> tuple[str, ...]:
-    """Names of unknown fields, short enough to be counted and logged."""
-    return tuple(name[:_MAX_UNKNOWN_NAME_CHARS] for name in list(unknown)[:16])
+def drift_name(path: str) -> str:
+    """The path of an unknown field, short printable ASCII, so that it can be counted and logged."""
+    return _UNPRINTABLE.sub("?", path[:_MAX_UNKNOWN_NAME_CHARS]) or "?"

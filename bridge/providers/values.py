@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from datetime import MAXYEAR, UTC, datetime
+from datetime import UTC, datetime
 
 from bridge.events.messaging import Contact
 
@@ -13,8 +13,10 @@ _E164 = re.compile(r"\+?([1-9][0-9]{6,14})")  # ITU-T E.164: at most 15 digits, 
 _JID = re.compile(r"(?P<user>[^@:/]+)(?:[:/][^@]*)?@(?P<server>[^@]+)")  # user[:device]@server
 _KIND_OF_SERVER = {"s.whatsapp.net": "phone", "c.us": "phone", "lid": "lid", "g.us": "group"}
 _KIND_OF_TYPE = {"pn": "phone", "lid": "lid"}
-_FIRST_YEAR = 2000  # no gateway is older
 _MS_FROM = 100_000_000_000  # as seconds the year 5138: a number at or above it counts milliseconds
+
+_UNIX_DIGITS = (10, 13)  # of seconds and of milliseconds, from 2001 to 2286
+_FIRST_YEAR, _LAST_YEAR = 2000, 2100
 
 _keyed = hashlib.blake2b(digest_size=16, key=b"bridge/v1")
 
@@ -33,10 +35,13 @@ def event_id(device: str, event: str, data: bytes, timestamp: str = "") -> str:
 
 
 def e164(text: str | None) -> str | None:
-    """A phone number in E.164, or None where it is not one."""
+    """A phone number in E.164, from digits, from usual writing or from a JID; None where it is no number."""
     if not text:
         return None
-    match = _E164.fullmatch(text) or _E164.fullmatch(_NOT_DIGITS.sub("", text))
+    match = _E164.fullmatch(text)
+    if match is None:
+        user, kind = _split_jid(text)
+        match = _E164.fullmatch(_NOT_DIGITS.sub("", user)) if kind in (None, "phone") else None
     return f"+{match[1]}" if match else None
 
 
@@ -47,17 +52,20 @@ def contact(
 
     Args:
         identifier: a phone number's digits, a LID's digits, or a JID.
-        kind: `pn` or `lid`, where the gateway says what `identifier` is.
+        kind: `pn` or `lid`, where the gateway says what `identifier` is; any other word is neither.
         lid: digits or a JID.
         phone_number: digits, with or without plus, or a JID.
         name: the display name.
     """
     user, server_kind = _split_jid(identifier)
     lid_user = _split_jid(lid)[0] if lid else None
-    what = server_kind or _KIND_OF_TYPE.get(kind or "") or ("lid" if user == lid_user else "phone")
-    number = e164(_split_jid(phone_number)[0]) if phone_number else None
+    if kind is None:
+        what = server_kind or ("lid" if user == lid_user else "phone")
+    else:
+        what = server_kind or _KIND_OF_TYPE.get(kind, "other")
+    number = e164(phone_number)
     if what == "phone":
-        own = e164(user)
+        own = number if user == phone_number else e164(user)
         number = number or own
         if own is None:
             what = "other"  # never call something a phone number that is none
@@ -83,16 +91,19 @@ def _split_jid(text: str) -> tuple[str, str | None]:
 def utc_time(value: str | float | None) -> datetime | None:
     """A time in UTC from RFC 3339 text (without a zone: UTC) or unix seconds or milliseconds; None if it is none.
 
-    Zero and the ends of the calendar are how senders say "no time", and nothing can be added to the year 9999.
+    A time before 2000 or from 2100 on is a zero, a maximum or another unit, not a time.
     """
     try:
         if isinstance(value, str):
+            if len(value) in _UNIX_DIGITS and value.isdecimal():
+                return utc_time(int(value))
             time = datetime.fromisoformat(value)
-            time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+            if time.tzinfo is not UTC:
+                time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
         elif value is None:
             return None
         else:
-            time = datetime.fromtimestamp(value / 1000 if abs(value) >= _MS_FROM else value, UTC)
+            time = datetime.fromtimestamp(value / 1000 if value >= _MS_FROM else value, UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return time if _FIRST_YEAR <= time.year < MAXYEAR else None
+    return time if _FIRST_YEAR <= time.year < _LAST_YEAR else None

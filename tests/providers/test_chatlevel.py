@@ -32,6 +32,9 @@ EDIT = {"messageId": "M1", "from": "5511912340000", "update": {"editedContent": 
 
 class TestContract(ProviderContract):
     name = "chatlevel"
+    payload = "data"
+    # `messages` makes a batch; the other party may also be named by phoneNumber or lid
+    essential = frozenset({"id", "messageId", "from", "to", "status", "messages"})
 
 
 def test_the_ten_documented_types_a_status_and_the_fallback_are_declared() -> None:
@@ -115,7 +118,7 @@ def test_unknown_fields_are_kept_verbatim_and_named() -> None:
         "big": b"123456789012345678901234567890",
         "v": b"[1.50]",
     }
-    assert set(event.drift) == {"v", "big"}
+    assert set(event.drift) == {"v", "big", "envelope.v"}
 
 
 def test_drift_names_are_short_and_few() -> None:
@@ -198,6 +201,8 @@ def test_contacts_from_numbers_lids_and_jids(identifier: str, kind: str | None, 
         ("2026-03-02T08:20:31", "2026-03-02T08:20:31+00:00"),
         (1772439960, "2026-03-02T08:26:00+00:00"),
         (1772439960000, "2026-03-02T08:26:00+00:00"),
+        ("1772439960", "2026-03-02T08:26:00+00:00"),
+        ("1772439960123", "2026-03-02T08:26:00.123000+00:00"),
         ("yesterday", None),
         (0, None),
         (-1, None),
@@ -217,4 +222,4 @@ def test_times_in_any_usual_form_become_utc(value: Any, text: str | None) -> Non
 def test_what_a_batch_has_beyond_the_schema_is_kept_once() -> None:
     made = events("message.received", {"messages": [MESSAGE, {**MESSAGE, "id": "M2"}], "page": 1}, junk="x" * 1000)
     assert [b"xxx" in msgspec.json.encode(event.data) for event in made] == [True, False]
-    assert [set(event.drift) for event in made] == [{"junk", "page"}, set()]
+    assert [set(event.drift) for event in made] == [{"envelope.junk", "batch.page"}, set()]

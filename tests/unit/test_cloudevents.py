@@ -55,10 +55,21 @@ def test_headers_are_few_and_in_the_brokers_dialect() -> None:
     assert set(kafka) == {"content-type", "ce_id", "ce_type", "traceparent"}
 
 
-def test_header_values_are_percent_encoded_where_the_binding_asks() -> None:
-    made = msgspec.structs.replace(event(), id='a "b"%é')
+@pytest.mark.parametrize(("plain", "encoded"), [('a "b"%é', "a%20%22b%22%25%C3%A9"), ("é", "%C3%A9"), ("a-1", "a-1")])
+def test_header_values_are_percent_encoded_where_the_binding_asks(plain: str, encoded: str) -> None:
+    made = msgspec.structs.replace(event(), id=plain)
     headers = record_headers(prefix="ce-", content_type="Content-Type", percent_encode=True)(made, None)
-    assert headers["ce-id"] == "a%20%22b%22%25%C3%A9"
+    assert headers["ce-id"] == encoded
+
+
+@pytest.mark.parametrize("indent", [2, None])
+def test_a_record_is_one_line_however_the_provider_wrote_it(indent: int | None) -> None:
+    payload = {"b": [1, {"c": "line\nbreak"}]}
+    body = json.dumps({"event": "presence.update", "deviceId": 1, "data": payload}, indent=indent).encode()
+    (made,) = PROVIDERS["chatlevel"].decoder()(Delivery(body, {}, NOW))
+    value = StructuredEncoder("shop").encode(made, key="1")
+    assert b"\n" not in value
+    assert json.loads(value)["data"]["payload"] == payload
 
 
 def test_absent_attributes_are_absent_not_null() -> None:
