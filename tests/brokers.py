@@ -44,12 +44,11 @@ class NatsAddress(Protocol):
     def url(self) -> str: ...
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on just now; different ones, since all are held while they are chosen."""
+    with contextlib.ExitStack() as held:
+        listeners = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(listener.getsockname()[1]) for listener in listeners]
 
 
 class NatsServer:
@@ -77,7 +76,7 @@ class NatsServer:
             sync: sync_interval.
         """
         self.folder = folder
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.pid: int | None = None
         self.name = f"{name}-{folder.name}-{self.port}"
         self._jetstream = f'jetstream {{ store_dir: "{folder}/store", sync_interval: {sync} }}' if jetstream else ""
@@ -204,7 +203,7 @@ class NatsServer:
 
 def nats_cluster(folder: Path, size: int = 3) -> list[NatsServer]:
     """Servers of one cluster, not started yet."""
-    ports = [free_port() for _ in range(size)]
+    ports = free_ports(size)
     routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports)
     return [
         NatsServer(

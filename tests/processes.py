@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,22 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import nats
 import pytest
 
-from bridge.publishers.embedded import find_nats_server
+from tests.brokers import NatsServer, free_ports, stored
 
 TOKEN = "canary-7f3a9c1e5b8d2460"
 WAIT_S = 20.0
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ones: all are held while they are chosen."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
@@ -38,43 +27,6 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
             raise AssertionError(f"not within {timeout_s} s: {condition}")
         time.sleep(0.02)
     return result
-
-
-class NatsProcess:
-    """A nats-server of this test, on a port and store that outlive its restarts."""
-
-    def __init__(self, folder: Path) -> None:
-        (self.port,) = free_ports(1)
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        config = self.folder / "nats.conf"
-        store = f'jetstream {{ store_dir: "{self.folder}/js", sync_interval: always }}'
-        config.write_text(f"listen: 127.0.0.1:{self.port}\n{store}\n")
-        self.process = subprocess.Popen([find_nats_server(), "-c", config], stderr=subprocess.DEVNULL)
-
-        def ours_answers() -> bool:
-            assert self.process
-            assert self.process.poll() is None
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        wait_until(ours_answers)
-
-    def signal(self, number: int) -> None:
-        assert self.process
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
 
 class BridgeProcess:
@@ -146,28 +98,15 @@ class BridgeProcess:
 
     def stored(self, stream: str = "EVENTS") -> list[Any]:
         """Every message of the stream, read by a plain nats-py consumer."""
-        return asyncio.run(_stored(self.nats_url, stream))
-
-
-async def _stored(url: str, stream: str) -> list[Any]:
-    client = await nats.connect(url)
-    try:
-        context = client.jetstream()
-        count = (await context.stream_info(stream)).state.messages
-        subscription = await context.subscribe("events.>", stream=stream, ordered_consumer=True)
-        return [await subscription.next_msg(timeout=5) for _ in range(count)]
-    finally:
-        await client.close()
+        return asyncio.run(stored(self.nats_url, stream))
 
 
 @pytest.fixture
-def nats_process(tmp_path: Path) -> Iterator[NatsProcess]:
+def nats_process(tmp_path: Path) -> Iterator[NatsServer]:
     """Not started yet."""
-    folder = tmp_path / "nats"
-    folder.mkdir()
-    server = NatsProcess(folder)
+    server = NatsServer(tmp_path / "nats")
     yield server
-    server.kill()
+    server.stop()
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 
 from bridge.providers import PROVIDERS
-from tests.processes import TOKEN, WAIT_S, BridgeProcess, NatsProcess, wait_until
+from tests.brokers import NatsServer
+from tests.processes import TOKEN, WAIT_S, BridgeProcess, wait_until
 
 Make = Callable[..., BridgeProcess]
 
@@ -141,13 +142,13 @@ def log_lines(running: BridgeProcess) -> list[dict[str, object]]:
     return [json.loads(line) for line in running.log.read_text().splitlines()]
 
 
-def test_sigterm_finishes_what_is_in_flight_and_exits_0(bridge: Make, nats_process: NatsProcess) -> None:
+def test_sigterm_finishes_what_is_in_flight_and_exits_0(bridge: Make, nats_process: NatsServer) -> None:
     nats_process.start()
     running = bridge(BRIDGE_BROKER=nats_process.url, BRIDGE_PROVISION="create").start()
 
     async def in_flight() -> int:
         async with httpx.AsyncClient() as client:
-            nats_process.signal(signal.SIGSTOP)
+            nats_process.pause()
             posting = asyncio.create_task(client.post(running.url, content=sample(), timeout=10))
             await asyncio.sleep(0.3)  # until the request is with the frozen broker; nothing tells from outside
             assert running.process
@@ -156,7 +157,7 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_0(bridge: Make, nats_proce
             not_ready = await client.get(f"http://127.0.0.1:{running.ops_port}/health/ready")
             assert not_ready.status_code == 503
             assert not_ready.json()["phase"] == "stopping"
-            nats_process.signal(signal.SIGCONT)
+            nats_process.resume()
             return (await posting).status_code
 
     assert asyncio.run(in_flight()) == 200
@@ -165,7 +166,7 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_0(bridge: Make, nats_proce
     assert len(running.stored()) == 1
 
 
-def test_a_broker_that_comes_late_makes_503_then_200_without_a_restart(bridge: Make, nats_process: NatsProcess) -> None:
+def test_a_broker_that_comes_late_makes_503_then_200_without_a_restart(bridge: Make, nats_process: NatsServer) -> None:
     running = bridge(BRIDGE_BROKER=nats_process.url, BRIDGE_PROVISION="create").start(ready=False)
     state = running.readiness()
     assert state
@@ -181,7 +182,7 @@ def test_a_broker_that_comes_late_makes_503_then_200_without_a_restart(bridge: M
     assert running.post(sample()).status_code == 200
 
 
-def test_a_missing_stream_is_not_ready_with_its_remedy(bridge: Make, nats_process: NatsProcess) -> None:
+def test_a_missing_stream_is_not_ready_with_its_remedy(bridge: Make, nats_process: NatsServer) -> None:
     nats_process.start()
     running = bridge(BRIDGE_BROKER=nats_process.url).start(ready=False)
 
@@ -195,25 +196,25 @@ def test_a_missing_stream_is_not_ready_with_its_remedy(bridge: Make, nats_proces
     assert answer.elapsed.total_seconds() < 3.5
 
 
-def test_a_frozen_broker_is_503_at_the_deadline_and_heals(bridge: Make, nats_process: NatsProcess) -> None:
+def test_a_frozen_broker_is_503_at_the_deadline_and_heals(bridge: Make, nats_process: NatsServer) -> None:
     nats_process.start()
     settings = {"BRIDGE_BROKER": nats_process.url, "BRIDGE_PROVISION": "create"}
     running = bridge(**settings, BRIDGE_SOURCE_CHATLEVEL_DEADLINE_MS="1000").start()
     body = sample()
     assert running.post(sample()).status_code == 200
-    nats_process.signal(signal.SIGSTOP)
+    nats_process.pause()
     for _ in range(3):
         answer = running.post(body)
         assert answer.status_code == 503
         assert answer.elapsed.total_seconds() < 1.5
     wait_until(lambda: not running.ready())
-    nats_process.signal(signal.SIGCONT)
+    nats_process.resume()
     wait_until(running.ready)
     assert running.post(body).status_code == 200
     assert len(running.stored()) == 2  # the frozen attempts and the retry are one event
 
 
-def test_a_killed_broker_heals_and_loses_nothing_acknowledged(bridge: Make, nats_process: NatsProcess) -> None:
+def test_a_killed_broker_heals_and_loses_nothing_acknowledged(bridge: Make, nats_process: NatsServer) -> None:
     nats_process.start()
     running = bridge(BRIDGE_BROKER=nats_process.url, BRIDGE_PROVISION="create").start()
     acknowledged = set(running.post(sample()).json()["ids"])
