@@ -153,7 +153,7 @@ def _entrance(source: SourceConfig, publisher: Publisher) -> Entrance:
             dialect=publisher.dialect,
             devices=frozenset(source.devices),
         ),
-        success_status=source.success_status or provider.success_status,
+        success_status=source.success_status,
         deadline_s=source.deadline_ms / 1000,
         max_body_bytes=source.max_body_bytes,
     )

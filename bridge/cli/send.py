@@ -54,9 +54,9 @@ def send(what: str | None, source: str | None, url: str | None, list_events: boo
             f"No answer from {where}: {error}. Is `webhook-bridge serve` running with this environment?", err=True
         )
         sys.exit(1)
-    success = chosen.success_status or provider.success_status
+    success = response.status_code == chosen.success_status
     _show(what, response, success=success)
-    sys.exit(0 if response.status_code == success else 1)
+    sys.exit(0 if success else 1)
 
 
 def _choose(config: Config, name: str | None) -> SourceConfig:
@@ -85,11 +85,10 @@ def _body(what: str, source: SourceConfig) -> bytes:
     )
 
 
-def _show(what: str, response: httpx.Response, *, success: int) -> None:
+def _show(what: str, response: httpx.Response, *, success: bool) -> None:
     console = PersonConsole()
-    good = response.status_code == success
     elapsed_ms = response.elapsed.total_seconds() * 1000
-    colour = "green" if good else "red"
+    colour = "green" if success else "red"
     console.print(f"[{colour}]{response.status_code}[/{colour}] {escape(what)} in {elapsed_ms:.1f} ms")
     console.print(escape(response.text))
     if retry_after := response.headers.get("retry-after"):

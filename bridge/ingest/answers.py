@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 from litestar.types import HTTPScope, Send
 
+from bridge.ingest.outcomes import METHOD_NOT_ALLOWED
+
 __all__ = ["answer", "answer_method_not_allowed", "error_body"]
 
 _encode = msgspec.json.Encoder().encode
@@ -64,7 +66,7 @@ async def answer_method_not_allowed(scope: HTTPScope, send: Send, source: str) -
         body = _PAGE.format(source=html.escape(source), method=html.escape(method)).encode()
     else:
         content_type = b"application/json"
-        body = error_body("method_not_allowed", f"this is the webhook of {source!r}: POST events to it")
+        body = error_body(METHOD_NOT_ALLOWED.code, f"this is the webhook of {source!r}: POST events to it")
     headers = [
         (b"content-type", content_type),
         (b"content-length", b"%d" % len(body)),
@@ -72,7 +74,7 @@ async def answer_method_not_allowed(scope: HTTPScope, send: Send, source: str) -
         (b"cache-control", b"no-store"),
         (b"connection", b"close"),
     ]
-    await _send(send, 405, headers, body)
+    await _send(send, METHOD_NOT_ALLOWED.status, headers, body)
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -101,9 +101,7 @@ class Ingest:
             await self._reject(scope, send, "", outcomes.NOT_FOUND, "no webhook source has this path")
             return
         if scope["method"] != "POST":
-            self.facts.rejected(
-                entrance.name, "method_not_allowed", 405, detail=str(scope["method"]), client=_client(scope)
-            )
+            self._tell(scope, entrance.name, outcomes.METHOD_NOT_ALLOWED, str(scope["method"]))
             await answer_method_not_allowed(scope, send, entrance.name)
             return
         if self.in_flight >= self._max_in_flight:
@@ -177,7 +175,7 @@ class Ingest:
         return None
 
     async def _reject(self, scope: HTTPScope, send: Send, source: str, outcome: Outcome, detail: str) -> None:
-        self.facts.rejected(source, outcome.code, outcome.status, detail=detail, client=_client(scope))
+        self._tell(scope, source, outcome, detail)
         if outcome.status:
             await answer(
                 send,
@@ -186,6 +184,11 @@ class Ingest:
                 retry_after_s=outcome.retry_after_s,
                 close=outcome.close,
             )
+
+    def _tell(self, scope: HTTPScope, source: str, outcome: Outcome, detail: str) -> None:
+        client = scope.get("client")
+        host = client[0] if client else None
+        self.facts.rejected(source, outcome.code, outcome.status, detail=detail, client=host)
 
 
 async def _read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
@@ -233,8 +236,3 @@ def _publish_outcome(error: PublishError) -> Outcome:
     if isinstance(error, BrokerUnavailable):
         return outcomes.BROKER_UNAVAILABLE
     return outcomes.RECORD_REFUSED
-
-
-def _client(scope: HTTPScope) -> str | None:
-    client = scope.get("client")
-    return client[0] if client else None
