@@ -1,12 +1,11 @@
 """The composition root: a Config becomes a running bridge. The only place that wires."""
 
-import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal
 
-from bridge.broker import make_publisher
+from bridge.broker import make_embedded, make_publisher
 from bridge.config import Address, Config, SourceConfig
 from bridge.errors import ConfigError, Problem
 from bridge.ingest.app import make_ingest_app
@@ -23,7 +22,7 @@ from bridge.server import HttpServer
 from bridge.telemetry.facts import Facts
 from bridge.telemetry.metrics import Metrics
 
-__all__ = ["Bridge", "run"]
+__all__ = ["Bridge", "running"]
 
 
 class Bridge:
@@ -60,8 +59,12 @@ class Bridge:
             undo.callback(listener.close)
             ops_listener = _bind("BRIDGE_OPS_LISTEN", config.ops_listen)
             undo.callback(ops_listener.close)
-            self._embedded = await self._start_embedded(undo)
-            self.publisher = publisher = make_publisher(config, self._embedded)
+            embedded = make_embedded(config)
+            if embedded is not None:
+                await embedded.start()
+                undo.push_async_callback(embedded.stop)
+            self._embedded = embedded
+            self.publisher = publisher = make_publisher(config, embedded)
             await publisher.start()
             undo.push_async_callback(publisher.close)
             await self._serve(publisher, listener, ops_listener)
@@ -83,6 +86,11 @@ class Bridge:
         for server in servers[1:]:
             await server.stop()
 
+    async def wait_ready(self) -> None:
+        """Return when the broker takes records. Only after `start`; the caller owns the timeout."""
+        assert self.publisher is not None  # noqa: S101 -- made by `start`
+        await self.publisher.wait_ready()
+
     def readiness(self) -> Readiness:
         """The state as /health/ready tells it."""
         assert self.publisher is not None  # noqa: S101 -- the ops port is up only after `start` made it
@@ -103,15 +111,6 @@ class Bridge:
             broker=broker,
             sources={source.name: {"verify": source.verify} for source in self.config.sources},
         )
-
-    async def _start_embedded(self, undo: contextlib.AsyncExitStack) -> EmbeddedServer | None:
-        config = self.config
-        if config.broker.kind != "embedded":
-            return None
-        embedded = EmbeddedServer(config.data_dir, host=config.embedded_listen.host, port=config.embedded_listen.port)
-        await embedded.start()
-        undo.push_async_callback(embedded.stop)
-        return embedded
 
     async def _serve(self, publisher: Publisher, listener: socket.socket, ops_listener: socket.socket) -> None:
         config = self.config
@@ -180,12 +179,17 @@ def _bound(listener: socket.socket) -> Address:
     return Address(host=host, port=port)
 
 
-async def run(bridge: Bridge, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then end in good order."""
+@contextlib.asynccontextmanager
+async def running(bridge: Bridge) -> AsyncIterator[None]:
+    """Serving inside; ends in good order.
+
+    Raises:
+        ConfigError: as `Bridge.start`.
+    """
     await bridge.start()
     bridge.facts.lifecycle("serving", listen=str(bridge.address), ops_listen=str(bridge.ops_address))
     try:
-        await stop.wait()
+        yield
     finally:
         bridge.facts.lifecycle("stopping")
         await bridge.stop()

@@ -10,13 +10,21 @@ from bridge.publishers.embedded import EmbeddedServer
 from bridge.publishers.nats import NatsPublisher, NatsSettings, Received, follow
 from bridge.routing.table import source_subjects
 
-__all__ = ["Reader", "make_publisher", "make_reader"]
+__all__ = ["Reader", "make_embedded", "make_publisher", "make_reader"]
 
 # An event is its webhook, normalised: measured growth stays below 2, attributes and headers below this sum.
 _GROWTH_FACTOR = 2
 _ENVELOPE_BYTES = 4096
 
 Reader = Callable[[Literal["new", "all"] | datetime], AsyncIterator[Received]]
+
+
+def make_embedded(config: Config) -> EmbeddedServer | None:
+    """Our own broker, not started; None where another one is configured."""
+    if config.broker.kind != "embedded":
+        return None
+    listen = config.embedded_listen
+    return EmbeddedServer(config.data_dir, host=listen.host, port=listen.port)
 
 
 def make_publisher(config: Config, embedded: EmbeddedServer | None) -> Publisher:
@@ -28,8 +36,8 @@ def make_publisher(config: Config, embedded: EmbeddedServer | None) -> Publisher
 
 def make_reader(config: Config) -> Reader:
     """Follows every topic of the configured sources."""
-    embedded = config.broker.kind == "embedded"
-    servers = (f"nats://{config.embedded_listen}",) if embedded else config.broker.servers
+    embedded = make_embedded(config)
+    servers = config.broker.servers if embedded is None else (embedded.url,)
     settings = _nats_settings(config, servers, None)
 
     def read(since: Literal["new", "all"] | datetime) -> AsyncIterator[Received]:

@@ -14,7 +14,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from bridge.app import Bridge, run
+from bridge.app import Bridge, running
 from bridge.cli.console import PersonConsole
 from bridge.cli.urls import webhook_url
 from bridge.config import Config, describe, ensure_tokens, load
@@ -49,11 +49,11 @@ async def _serve(config: Config, *, person: bool) -> None:
     bridge = Bridge(config, on_published=on_published)
     stop = _stop_on_signals()
     bridge.facts.lifecycle("starting", **describe(config))
-    running = asyncio.create_task(run(bridge, stop))
-    if on_published is not None:
-        greeting = asyncio.create_task(_greet(console, bridge))
-        running.add_done_callback(lambda _: greeting.cancel())
-    await running
+    async with running(bridge):
+        greeting = asyncio.create_task(_greet(console, bridge)) if on_published is not None else None
+        await stop.wait()
+        if greeting is not None:
+            greeting.cancel()
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -73,10 +73,8 @@ def _stop_on_signals() -> asyncio.Event:
 
 async def _greet(console: Console, bridge: Bridge) -> None:
     """Tell a person what to do next, once the bridge can do it."""
-    while bridge.publisher is None:  # noqa: ASYNC110 -- a few milliseconds at start, for a person
-        await asyncio.sleep(0.02)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(bridge.publisher.wait_ready(), 10)
+        await asyncio.wait_for(bridge.wait_ready(), 10)
     console.print()
     for source in bridge.config.sources:
         url = webhook_url(bridge.config, source, listen=bridge.address)
