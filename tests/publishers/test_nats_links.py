@@ -9,7 +9,7 @@ import nats
 import pytest
 
 from bridge.errors import BrokerUnavailable, RecordTooLarge
-from bridge.publishers.nats import NatsPublisher
+from bridge.publishers.nats import NatsPublisher, NatsSettings
 from bridge.publishers.nats.records import encode_head
 from tests.brokers import NatsServer, nats_cluster, stored
 from tests.proxy import Proxy
@@ -332,3 +332,24 @@ async def test_when_the_configured_server_dies_another_one_of_the_cluster_is_use
     finally:
         for member in (first, *others):
             await asyncio.to_thread(member.stop)
+
+
+async def test_close_at_any_moment_of_connecting_leaves_nothing_behind(server: NatsServer) -> None:
+    """Before Python 3.12 `asyncio.wait_for`, which the library connects with, can swallow a cancellation."""
+    await asyncio.to_thread(server.restart, "authorization { user: bridge, password: correct-horse }")
+    before = tasks()
+    for password in ("correct-horse", "wrong"):
+        settings = NatsSettings(
+            servers=(server.url,),
+            subjects=("test.>",),
+            provision="create",
+            user="bridge",
+            password=lambda password=password: password,
+        )
+        for turns in range(120):
+            publisher = NatsPublisher(settings)
+            await publisher.start()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await publisher.close()
+            assert tasks() <= before, turns

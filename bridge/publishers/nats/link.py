@@ -110,8 +110,7 @@ class Link:
             Exception: whatever the library raises; `faults.connect_reason` puts it in words. Nothing is left open.
         """
         try:
-            async with asyncio.timeout(_DIAL_TIMEOUT_S):
-                await self.client.dial({**options, "name": self._name, "ping_interval": _PING_INTERVAL_S}, self._inbox)
+            await self._dial({**options, "name": self._name, "ping_interval": _PING_INTERVAL_S})
         except BaseException:
             await self.close()
             raise
@@ -120,6 +119,19 @@ class Link:
             await self.close()
             raise CannotConnect(reason)
         self._heard_at = self._loop.time()
+
+    async def _dial(self, options: dict[str, Any]) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- this is a coroutine
+        cancelled_before = task.cancelling()
+        try:
+            async with asyncio.timeout(_DIAL_TIMEOUT_S):
+                await self.client.dial(options, self._inbox)
+        finally:
+            # The library connects with `asyncio.wait_for`, which before Python 3.12 hands on what comes together with
+            # a cancellation and forgets the cancellation: a publisher that was closed went on.
+            if task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError
 
     async def close(self) -> None:
         """Drop the link at once. Idempotent."""
