@@ -74,26 +74,23 @@ class Contact(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 Other = Annotated[Contact, Meta(description="The other party.")]
 
 
-class MessageReceived(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class _Message(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a message is in either direction."""
+
+    device_id: DeviceId
+    message_id: MessageId
+    contact: Other
+    message_type: MessageType
+    content: Content
+    extra: Extra | msgspec.UnsetType = msgspec.UNSET
+
+
+class MessageReceived(_Message, frozen=True, gc=False, kw_only=True):
     """Somebody wrote to the device."""
 
-    device_id: DeviceId
-    message_id: MessageId
-    contact: Other
-    message_type: MessageType
-    content: Content
-    extra: Extra | msgspec.UnsetType = msgspec.UNSET
 
-
-class MessageSent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class MessageSent(_Message, frozen=True, gc=False, kw_only=True):
     """The device wrote to somebody."""
-
-    device_id: DeviceId
-    message_id: MessageId
-    contact: Other
-    message_type: MessageType
-    content: Content
-    extra: Extra | msgspec.UnsetType = msgspec.UNSET
 
 
 class MessageUpdated(msgspec.Struct, frozen=True, gc=False, kw_only=True):

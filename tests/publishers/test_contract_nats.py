@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -31,12 +32,32 @@ SUBJECT_FAULTS = (
 )
 
 
-class NatsHarness(Harness):
+class JetStreamHarness(Harness):
+    """What both servers have in common.
+
+    Attributes:
+        server: a NatsServer or an EmbeddedServer.
+        login: options of `nats.connect`, for reading as a consumer would.
+    """
+
     dedups = True
     has_keys = False
     bad_topics = SUBJECT_FAULTS
+    server: Any
+    login: ClassVar[dict[str, str]] = {}
+
+    def topic(self, name: str) -> str:
+        return f"test.{name}"
+
+    async def stored(self, topic: str) -> list[Stored]:
+        found = await stored(self.server.url, "EVENTS", **self.login)
+        return [Stored(item.subject, None, item.data, item.headers or {}) for item in found if item.subject == topic]
+
+
+class NatsHarness(JetStreamHarness):
     limit_bytes = LIMIT_BYTES
     secrets = ("correct-horse",)
+    login: ClassVar[dict[str, str]] = {"user": "bridge", "password": "correct-horse"}
 
     def __init__(self, folder: Path) -> None:
         users = "authorization { user: bridge, password: correct-horse }"
@@ -53,13 +74,6 @@ class NatsHarness(Harness):
             )
         )
 
-    def topic(self, name: str) -> str:
-        return f"test.{name}"
-
-    async def stored(self, topic: str) -> list[Stored]:
-        found = await stored(self.server.url, "EVENTS", user="bridge", password="correct-horse")
-        return [Stored(item.subject, None, item.data, item.headers or {}) for item in found if item.subject == topic]
-
     async def take_away(self) -> None:
         await asyncio.to_thread(self.server.kill)
 
@@ -75,10 +89,7 @@ class TestNats(PublisherContract):
             yield harness
 
 
-class EmbeddedHarness(Harness):
-    dedups = True
-    has_keys = False
-    bad_topics = SUBJECT_FAULTS
+class EmbeddedHarness(JetStreamHarness):
     limit_bytes = 8_388_608
 
     def __init__(self, folder: Path) -> None:
@@ -95,13 +106,6 @@ class EmbeddedHarness(Harness):
                 always_synced=True,
             )
         )
-
-    def topic(self, name: str) -> str:
-        return f"test.{name}"
-
-    async def stored(self, topic: str) -> list[Stored]:
-        found = await stored(self.server.url, "EVENTS")
-        return [Stored(item.subject, None, item.data, item.headers or {}) for item in found if item.subject == topic]
 
     async def take_away(self) -> None:
         await self.server.stop()

@@ -54,6 +54,17 @@ class Served:
         self.ingest = ingest
         self.url = f"http://127.0.0.1:{port}/webhooks/shop/{TOKEN}"
 
+    def hold(self) -> tuple[asyncio.Semaphore, asyncio.Event]:
+        """Records wait at the publisher: what counts those that came, and what lets all go."""
+        entered, release = asyncio.Semaphore(0), asyncio.Event()
+
+        async def wait(_record: Record) -> None:
+            entered.release()
+            await release.wait()
+
+        self.publisher.behave = wait
+        return entered, release
+
     async def post(self, body: bytes, **kwargs: Any) -> httpx.Response:
         async with httpx.AsyncClient() as client:
             return await client.post(kwargs.pop("url", self.url), content=body, **kwargs)

@@ -226,13 +226,7 @@ async def test_no_acknowledgement_is_503_at_the_deadline_and_not_later(serve: Se
 
 async def test_more_than_the_cap_in_flight_is_503_at_once(serve: Serve) -> None:
     served = await serve(max_in_flight=2)
-    release, entered = asyncio.Event(), asyncio.Semaphore(0)
-
-    async def wait(_record: object) -> None:
-        entered.release()
-        await release.wait()
-
-    served.publisher.behave = wait
+    entered, release = served.hold()
     waiting = [asyncio.create_task(served.post(BODY)) for _ in range(2)]
     await entered.acquire()
     await entered.acquire()

@@ -89,31 +89,19 @@ async def test_a_truncated_body_publishes_nothing(serve: Serve) -> None:
 
 async def test_a_half_closed_connection_still_gets_its_answer(serve: Serve) -> None:
     served = await serve()
-    entered, release = asyncio.Event(), asyncio.Event()
-
-    async def wait(_record: object) -> None:
-        entered.set()
-        await release.wait()
-
-    served.publisher.behave = wait
+    entered, release = served.hold()
     answering = asyncio.create_task(served.raw(request(BODY), half_close=True))
-    await entered.wait()
+    await entered.acquire()
     release.set()
     assert (await answering).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_client_that_leaves_after_its_body_does_not_undo_the_event(serve: Serve) -> None:
     served = await serve()
-    entered, release = asyncio.Event(), asyncio.Event()
-
-    async def wait(_record: object) -> None:
-        entered.set()
-        await release.wait()
-
-    served.publisher.behave = wait
+    entered, release = served.hold()
     _, writer = await asyncio.open_connection("127.0.0.1", served.port)
     writer.write(request(BODY))
-    await entered.wait()
+    await entered.acquire()
     writer.transport.abort()
     release.set()
     async with asyncio.timeout(5):
