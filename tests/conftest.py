@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import nats
 import pytest
+import trustme
 from nats.js.errors import NotFoundError
 
 from tests.brokers import NatsAddress, shared_nats
@@ -49,3 +50,16 @@ async def nats_space(nats_server: NatsAddress) -> AsyncIterator[NatsSpace]:
         pass
     finally:
         await client.close()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """Paths of an authority, a certificate for localhost signed by it, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+    for index, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(str(folder / "chain.pem"), append=index > 0)
+    return str(folder / "ca.pem"), str(folder / "chain.pem"), str(folder / "key.pem")

@@ -7,8 +7,12 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
+
+from bridge.providers import PROVIDERS
 from tests.processes import TOKEN, BridgeProcess, wait_until
 
 Make = Callable[..., BridgeProcess]
@@ -110,8 +114,8 @@ def test_tail_without_a_broker_says_so_and_exits_1(bridge: Make) -> None:
     assert "nobody listens" in result.stderr
 
 
-def test_on_a_terminal_serve_prints_the_url_how_to_send_and_each_event(bridge: Make) -> None:
-    running = bridge()
+def start_on_terminal(running: BridgeProcess) -> int:
+    """Run `serve` on a terminal of its own; gives back our end of it."""
     controller, terminal = pty.openpty()
     running.process = subprocess.Popen(
         [sys.executable, "-m", "bridge", "serve"],
@@ -120,6 +124,26 @@ def test_on_a_terminal_serve_prints_the_url_how_to_send_and_each_event(bridge: M
         stderr=terminal,
     )
     os.close(terminal)
+    return controller
+
+
+def test_a_terminal_that_nobody_reads_stalls_nothing(bridge: Make) -> None:
+    running = bridge()
+    controller = start_on_terminal(running)
+    wait_until(running.ready)
+    now = datetime.now(UTC)
+    with httpx.Client(timeout=5) as client:
+        for _ in range(600):  # a terminal holds about 150 lines
+            answer = client.post(running.url, content=PROVIDERS["chatlevel"].sample("call", now=now))
+            assert answer.status_code == 200
+        assert client.get(f"http://127.0.0.1:{running.ops_port}/health/live").status_code == 200
+    assert running.stop() == 0
+    os.close(controller)
+
+
+def test_on_a_terminal_serve_prints_the_url_how_to_send_and_each_event(bridge: Make) -> None:
+    running = bridge()
+    controller = start_on_terminal(running)
     os.set_blocking(controller, False)
     shown = bytearray()
 

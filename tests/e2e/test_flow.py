@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable
@@ -164,6 +166,44 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_0(bridge: Make, nats_proce
     assert running.process
     assert running.process.wait(WAIT_S) == 0
     assert len(running.stored()) == 1
+
+
+def test_settings_reach_the_entrance(bridge: Make) -> None:
+    running = bridge(
+        BRIDGE_SOURCE_CHATLEVEL_SUCCESS_STATUS="202",
+        BRIDGE_SOURCE_CHATLEVEL_MAX_BODY_BYTES="1024",
+        BRIDGE_SOURCE_CHATLEVEL_DEVICES="480213",
+        BRIDGE_MAX_HEADER_BYTES="2048",
+        BRIDGE_HEADER_TIMEOUT_MS="300",
+    ).start()
+    assert running.post(sample()).status_code == 202
+    assert running.post(sample() + b" " * 1024).status_code == 413
+    assert running.post(sample().replace(b"480213", b"480214")).status_code == 403
+    assert httpx.post(running.url, content=sample(), headers={"x": "y" * 2048}).status_code == 431
+    with socket.create_connection(("127.0.0.1", running.port), timeout=5) as trickle:
+        trickle.sendall(b"POST /")
+        assert trickle.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_source_that_asks_for_no_proof_is_named_in_readiness(bridge: Make) -> None:
+    running = bridge(BRIDGE_SOURCE_CHATLEVEL_VERIFY="none")
+    del running.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]
+    running.start()
+    running.url = running.url.removesuffix(f"/{TOKEN}")
+    assert running.post(sample()).status_code == 200
+    state = running.readiness()
+    assert state
+    assert "VERIFY=none" in state["warnings"][0]
+    assert state["sources"] == {"chatlevel": {"verify": "none"}}
+
+
+def test_the_listener_speaks_tls_where_told_to(bridge: Make, certificate: tuple[str, str, str]) -> None:
+    authority, chain, key = certificate
+    running = bridge(BRIDGE_TLS_CERT_FILE=chain, BRIDGE_TLS_KEY_FILE=key).start()
+    url = running.url.replace("http://127.0.0.1", "https://localhost")
+    answer = httpx.post(url, content=sample(), verify=ssl.create_default_context(cafile=authority))
+    assert answer.status_code == 200
+    assert running.cli("send").returncode == 0
 
 
 def test_a_broker_that_comes_late_makes_503_then_200_without_a_restart(bridge: Make, nats_process: NatsServer) -> None:

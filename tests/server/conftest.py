@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-import trustme
 
 from bridge.ingest.app import make_ingest_app
 from bridge.ingest.http import Entrance, Ingest
@@ -141,16 +140,3 @@ async def serve() -> AsyncIterator[Serve]:
     yield start
     for server in running:
         await server.stop()
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
-    """Paths of an authority, a certificate for localhost signed by it, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost", "127.0.0.1")
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    issued.private_key_pem.write_to_path(str(folder / "key.pem"))
-    for index, blob in enumerate(issued.cert_chain_pems):
-        blob.write_to_path(str(folder / "chain.pem"), append=index > 0)
-    return str(folder / "ca.pem"), str(folder / "chain.pem"), str(folder / "key.pem")
