@@ -2,11 +2,11 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Literal
 
 from bridge.broker import make_embedded, make_publisher
-from bridge.config import Address, Config, SourceConfig
+from bridge.config import Address, Config, SourceConfig, make_tables
 from bridge.errors import ConfigError, Problem
 from bridge.ingest.app import make_ingest_app
 from bridge.ingest.http import Entrance, Ingest
@@ -14,10 +14,10 @@ from bridge.ingest.pipeline import Pipeline, Prepared
 from bridge.ingest.protocol import HttpLimits, make_protocol
 from bridge.ops.app import Readiness, make_ops_app
 from bridge.providers import PROVIDERS
+from bridge.providers.base import Provider
 from bridge.providers.signatures import TokenVerifier
 from bridge.publishers.base import Publisher
 from bridge.publishers.embedded import EmbeddedServer
-from bridge.routing.table import build_table
 from bridge.server import HttpServer
 from bridge.telemetry.facts import Facts
 from bridge.telemetry.metrics import Metrics
@@ -28,16 +28,25 @@ __all__ = ["Bridge", "running"]
 class Bridge:
     """A running service: listeners, publisher and, where asked for, the embedded broker."""
 
-    def __init__(self, config: Config, *, on_published: Callable[[Sequence[Prepared]], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        providers: Mapping[str, Provider] = PROVIDERS,
+        on_published: Callable[[Sequence[Prepared]], None] | None = None,
+    ) -> None:
         """Wire nothing yet but the config; `start` does.
 
         Args:
             config: with a token for every source that needs one.
+            providers: by name, those that the config was loaded with.
             on_published: called after each success, for a person who watches.
         """
         self.config = config
         self.metrics = Metrics()
         self.facts = Facts(self.metrics)
+        self._providers = providers
+        self._tables = make_tables(config, providers)
         self._on_published = on_published
         self._phase: Literal["starting", "running", "stopping"] = "starting"
         self._embedded: EmbeddedServer | None = None
@@ -64,7 +73,7 @@ class Bridge:
                 await embedded.start()
                 undo.push_async_callback(embedded.stop)
             self._embedded = embedded
-            self.publisher = publisher = make_publisher(config, embedded)
+            self.publisher = publisher = make_publisher(config, self._tables, embedded)
             await publisher.start()
             undo.push_async_callback(publisher.close)
             await self._serve(publisher, listener, ops_listener)
@@ -115,7 +124,7 @@ class Bridge:
     async def _serve(self, publisher: Publisher, listener: socket.socket, ops_listener: socket.socket) -> None:
         config = self.config
         self.ingest = Ingest(
-            {source.name: _entrance(source, publisher) for source in config.sources},
+            {source.name: self._entrance(source, publisher) for source in config.sources},
             publisher,
             self.facts,
             max_in_flight=config.max_in_flight,
@@ -139,23 +148,21 @@ class Bridge:
             await server.start()
         self._servers = [ingest_server, ops_server]
 
-
-def _entrance(source: SourceConfig, publisher: Publisher) -> Entrance:
-    provider = PROVIDERS[source.provider]
-    return Entrance(
-        name=source.name,
-        verifier=None if source.verify == "none" else TokenVerifier([token.reveal() for token in source.token]),
-        pipeline=Pipeline(
-            source=source.name,
-            provider=provider,
-            routes=build_table(source.name, provider.event_types),
-            dialect=publisher.dialect,
-            devices=frozenset(source.devices),
-        ),
-        success_status=source.success_status,
-        deadline_s=source.deadline_ms / 1000,
-        max_body_bytes=source.max_body_bytes,
-    )
+    def _entrance(self, source: SourceConfig, publisher: Publisher) -> Entrance:
+        return Entrance(
+            name=source.name,
+            verifier=None if source.verify == "none" else TokenVerifier([token.reveal() for token in source.token]),
+            pipeline=Pipeline(
+                source=source.name,
+                provider=self._providers[source.provider],
+                table=self._tables[source.name],
+                dialect=publisher.dialect,
+                devices=frozenset(source.devices),
+            ),
+            success_status=source.success_status,
+            deadline_s=source.deadline_ms / 1000,
+            max_body_bytes=source.max_body_bytes,
+        )
 
 
 def _bind(variable: str, address: Address) -> socket.socket:

@@ -1,6 +1,6 @@
 """The configured broker: Config -> publisher or reader. Where a kind of broker is chosen, once."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -8,7 +8,7 @@ from bridge.config import Config, Secret, read_secret_file
 from bridge.publishers.base import Publisher
 from bridge.publishers.embedded import EmbeddedServer
 from bridge.publishers.nats import NatsPublisher, NatsSettings, Received, follow
-from bridge.routing.table import source_subjects
+from bridge.routing import Table, subjects
 
 __all__ = ["Reader", "make_embedded", "make_publisher", "make_reader"]
 
@@ -27,18 +27,18 @@ def make_embedded(config: Config) -> EmbeddedServer | None:
     return EmbeddedServer(config.data_dir, host=listen.host, port=listen.port)
 
 
-def make_publisher(config: Config, embedded: EmbeddedServer | None) -> Publisher:
-    """A publisher for the configured broker, or for our embedded one."""
+def make_publisher(config: Config, tables: Mapping[str, Table], embedded: EmbeddedServer | None) -> Publisher:
+    """A publisher for the configured broker, or for our embedded one; it takes every topic of the tables."""
     if embedded is not None:
-        return NatsPublisher(_nats_settings(config, (embedded.url,), embedded.server_name))
-    return NatsPublisher(_nats_settings(config, config.broker.servers, None))
+        return NatsPublisher(_nats_settings(config, tables, (embedded.url,), embedded.server_name))
+    return NatsPublisher(_nats_settings(config, tables, config.broker.servers, None))
 
 
-def make_reader(config: Config) -> Reader:
-    """Follows every topic of the configured sources."""
+def make_reader(config: Config, tables: Mapping[str, Table]) -> Reader:
+    """Follows every topic of the tables."""
     embedded = make_embedded(config)
     servers = config.broker.servers if embedded is None else (embedded.url,)
-    settings = _nats_settings(config, servers, None)
+    settings = _nats_settings(config, tables, servers, None)
 
     def read(since: Literal["new", "all"] | datetime) -> AsyncIterator[Received]:
         return follow(settings, settings.subjects, since=since)
@@ -46,11 +46,13 @@ def make_reader(config: Config) -> Reader:
     return read
 
 
-def _nats_settings(config: Config, servers: tuple[str, ...], server_name: str | None) -> NatsSettings:
+def _nats_settings(
+    config: Config, tables: Mapping[str, Table], servers: tuple[str, ...], server_name: str | None
+) -> NatsSettings:
     nats = config.nats
     return NatsSettings(
         servers=servers,
-        subjects=source_subjects(source.name for source in config.sources),
+        subjects=subjects(tables.values()),
         stream=nats.stream,
         provision=config.provision,
         replicas=nats.replicas,

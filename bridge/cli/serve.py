@@ -100,5 +100,6 @@ def _own_command() -> str:
 
 def _tell(prepared: Sequence[Prepared]) -> None:
     """One line per event as it passes: metadata only. By the log, whose writer never blocks on a stalled terminal."""
-    for event, record in prepared:
-        _log.info("event_published", topic=record.topic, device=event.device, id=event.id)
+    for event, _, records in prepared:
+        for record in records:
+            _log.info("event_published", topic=record.topic, device=event.device, id=event.id)

@@ -18,8 +18,9 @@ from rich.markup import escape
 
 from bridge.broker import make_reader
 from bridge.cli.console import PersonConsole
-from bridge.config import load
+from bridge.config import load, make_tables
 from bridge.errors import BrokerUnavailable
+from bridge.providers import PROVIDERS
 from bridge.publishers.nats import Received
 
 __all__ = ["tail"]
@@ -53,7 +54,7 @@ def tail(
     start: Literal["new", "all"] | datetime = "all" if from_start else "new"
     if since is not None:
         start = since.replace(tzinfo=UTC)
-    reader = make_reader(config)
+    reader = make_reader(config, make_tables(config, PROVIDERS))
     printer = _Printer(PersonConsole(), show_credentials=show_credentials)
     wanted = _matcher(pattern)
 

@@ -2,6 +2,7 @@
 
 from bridge.config.load import load
 from bridge.config.render import describe, env_example, variables_table
+from bridge.config.routes import make_tables
 from bridge.config.secrets import Secret, read_secret_file, split_secrets
 from bridge.config.settings import Config, NatsConfig, SourceConfig
 from bridge.config.tokens import ensure_tokens, find_token
@@ -21,6 +22,7 @@ __all__ = [
     "env_example",
     "find_token",
     "load",
+    "make_tables",
     "read_secret_file",
     "split_secrets",
     "variables",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from bridge.config.reader import Reader
+from bridge.config.routes import make_tables
 from bridge.config.settings import Config, NatsConfig
 from bridge.config.sources import read_sources
 from bridge.config.validate import validate
@@ -48,9 +49,19 @@ def load(env: Mapping[str, str], *, providers: Mapping[str, Provider] | None = N
     if "BRIDGE_PROVISION" not in reader.given and config.broker.kind != "embedded":
         config = msgspec.structs.replace(config, provision="check")
     problems = [*reader.problems, *_unknown(env, reader), *validate(config, reader.given, reader.broken)]
+    if reader.broken.isdisjoint(("BRIDGE_SOURCES", "BRIDGE_ROUTES", "BRIDGE_TOPIC_TEMPLATE")):
+        problems += _of_routing(config, providers)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _of_routing(config: Config, providers: Mapping[str, Provider]) -> tuple[Problem, ...]:
+    try:
+        make_tables(config, providers)
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def _unknown(env: Mapping[str, str], reader: Reader) -> Iterator[Problem]:

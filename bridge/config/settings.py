@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from bridge.config.secrets import Secret
 from bridge.config.values import Address, Broker
+from bridge.routing import DEFAULT_TEMPLATE
 
 __all__ = ["Config", "NatsConfig", "SourceConfig"]
 
@@ -84,6 +85,13 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"default": "all"},
         ),
     ] = ()
+    unknown: Annotated[
+        Literal["publish", "drop"],
+        Meta(
+            description="What becomes of events of a kind that this version does not know: `publish` keeps them whole "
+            "on the topic of type `unknown`; `drop` answers success, counts them and publishes nothing."
+        ),
+    ] = "publish"
     public_url: Annotated[
         str | None,
         Meta(
@@ -260,6 +268,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             extra={"group": "Sources", "default": "`chatlevel`"},
         ),
     ] = (SourceConfig(name="chatlevel", provider="chatlevel"),)
+    topic_template: Annotated[
+        str,
+        Meta(
+            description="The topic of every event that no rule is about; `{source}`, `{type}` and `{domain}` stand for "
+            "the event's own. See `docs/routing.md`.",
+            extra={"group": "Routing", "expected": "a topic such as events.{source}.{type}"},
+        ),
+    ] = DEFAULT_TEMPLATE
+    routes: Annotated[
+        str | None,
+        Meta(
+            description="Rules, separated by `;` or new lines; the first that matches wins: `source:type -> topic, "
+            "topic2 key={contact}` or `source:type -> drop`. `*` stands for any text, but never for credentials "
+            "(`connection.auth`). See `docs/routing.md`.",
+            examples=["chatlevel:message.* -> whatsapp.messages; *:call -> drop"],
+            extra={"expected": "rules such as chatlevel:message.* -> whatsapp.messages"},
+        ),
+    ] = None
     nats: NatsConfig = NatsConfig()
     max_in_flight: Annotated[
         int,

@@ -21,6 +21,7 @@ class EventType(msgspec.Struct, frozen=True, dict=True):
         data: the struct of the event's `data`; its JSON Schema is generated from it.
         version: `major.minor` of the schema. Within a major only optional additions.
         sensitive: the data holds credentials: never shown, matched by no glob route, expires.
+        schema: the schema's name where several types share one; empty: the type's own.
     """
 
     domain: str
@@ -28,6 +29,7 @@ class EventType(msgspec.Struct, frozen=True, dict=True):
     data: type[msgspec.Struct]
     version: str = "1.0"
     sensitive: bool = False
+    schema: str = ""
 
     @cached_property
     def ce_type(self) -> str:
@@ -37,12 +39,12 @@ class EventType(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def dataschema(self) -> str:
         """The CloudEvents `dataschema` and the schema's `$id`: the same on every deployment."""
-        return f"urn:webhook-bridge:schema:{self.domain}:{self.name}:v{self.version}"
+        return f"urn:webhook-bridge:schema:{self.domain}:{self.schema or self.name}:v{self.version}"
 
     @property
     def schema_path(self) -> str:
         """Where the schema lies below `schemas/`."""
-        return f"{self.domain}/{self.name}/v{self.version}.json"
+        return f"{self.domain}/{self.schema or self.name}/v{self.version}.json"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -150,18 +150,21 @@ class Ingest:
             raise Rejected(outcomes.DEVICE_NOT_ALLOWED, str(error)) from error
         except PublishError as error:
             raise Rejected(_publish_outcome(error), str(error)) from error
-        self.facts.delivered(entrance.name, [item.event for item in prepared])
+        self.facts.delivered(entrance.name, prepared)
         if self._on_published is not None:
             self._on_published(prepared)
         return [item.event.id for item in prepared]
 
     async def _publish_all(self, prepared: list[Prepared]) -> None:
         """Hand all records over in order; return when all are acknowledged."""
-        if len(prepared) == 1:
-            await self._publish(prepared[0].record)
+        records = (
+            prepared[0].records if len(prepared) == 1 else [record for item in prepared for record in item.records]
+        )
+        if len(records) == 1:
+            await self._publish(records[0])
             return
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._publish_quietly(item.record)) for item in prepared]
+            tasks = [group.create_task(self._publish_quietly(record)) for record in records]
         for task in tasks:
             if error := task.result():
                 raise error

@@ -3,7 +3,8 @@
 One `Pipeline` per source, compiled at start: decoder, encoder and routes are looked up once, not per delivery.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from operator import attrgetter
 from typing import NamedTuple
 
 from bridge.errors import DeviceNotAllowed
@@ -11,16 +12,38 @@ from bridge.events.cloudevents import StructuredEncoder, record_headers
 from bridge.events.model import Event
 from bridge.providers.base import Decoder, Delivery, Provider
 from bridge.publishers.base import HeaderDialect, Record
-from bridge.routing.table import Route
+from bridge.routing import Found, Route, Table
 
 __all__ = ["Pipeline", "Prepared"]
 
 
 class Prepared(NamedTuple):
-    """One event and the record that carries it."""
+    """One event and the records that carry it.
+
+    Attributes:
+        event: the event.
+        label: its type for counters; of those there are few, whatever the payloads say.
+        records: one for each topic; none: the event is dropped on purpose.
+    """
 
     event: Event
-    record: Record
+    label: str
+    records: tuple[Record, ...]
+
+
+class _Way(NamedTuple):
+    """A route, compiled."""
+
+    topic: str
+    dedup_suffix: str
+    key_of: Callable[[Event], str]
+
+
+class _Plan(NamedTuple):
+    """What becomes of the events of one type."""
+
+    label: str
+    ways: tuple[_Way, ...]
 
 
 class Pipeline:
@@ -31,7 +54,7 @@ class Pipeline:
         *,
         source: str,
         provider: Provider,
-        routes: Mapping[str, Route],
+        table: Table,
         dialect: HeaderDialect,
         devices: frozenset[str] = frozenset(),
     ) -> None:
@@ -40,7 +63,7 @@ class Pipeline:
         Args:
             source: the source's name; part of every event's `source`.
             provider: whose format the bodies have.
-            routes: by type name, one for each of the provider's types.
+            table: where the events go.
             dialect: how the broker's records name their headers.
             devices: the only devices allowed; empty allows all.
         """
@@ -49,11 +72,12 @@ class Pipeline:
         self._headers = record_headers(
             prefix=dialect.prefix, content_type=dialect.content_type, percent_encode=dialect.percent_encode
         )
-        self._topics = {event_type.name: routes[event_type.name].topic for event_type in provider.event_types}
+        self._table = table
+        self._plans = {name: _plan(found) for name, found in table.known.items()}
         self._devices = devices
 
     def prepare(self, delivery: Delivery, traceparent: str | None = None) -> list[Prepared]:
-        """The delivery's events in order, each with its record.
+        """The delivery's events in order, each with its records.
 
         Raises:
             UndecodableBody: not the provider's format.
@@ -62,18 +86,57 @@ class Pipeline:
         events = self._decode(delivery)
         if self._devices and any(event.device not in self._devices for event in events):
             raise DeviceNotAllowed("the event's device is not among the devices of this source")
-        return [Prepared(event, self._record(event, traceparent)) for event in events]
+        return [self._prepared(event, traceparent) for event in events]
 
-    def _record(self, event: Event, traceparent: str | None) -> Record:
-        topic = self._topics[event.type.name]
+    def _prepared(self, event: Event, traceparent: str | None) -> Prepared:
+        label, ways = self._plans.get(event.type.name) or self._learn(event.type.name)
+        if len(ways) == 1:
+            way = ways[0]
+            key = way.key_of(event)
+            value = self._encode(event, key=key, traceparent=traceparent)
+            return Prepared(event, label, (self._record(event, way, key, value, traceparent),))
+        values: dict[str, bytes] = {}  # by key, which is part of the value
+        records = []
+        for way in ways:
+            key = way.key_of(event)
+            value = values.get(key) or self._encode(event, key=key, traceparent=traceparent)
+            values[key] = value
+            records.append(self._record(event, way, key, value, traceparent))
+        return Prepared(event, label, tuple(records))
+
+    def _record(self, event: Event, way: _Way, key: str, value: bytes, traceparent: str | None) -> Record:
         return Record(
-            topic=topic,
-            key=event.device,
-            value=self._encode(event, key=event.device, traceparent=traceparent),
+            topic=way.topic,
+            key=key,
+            value=value,
             headers=self._headers(event, traceparent),
-            dedup_id=f"{event.id}@{topic}",
+            dedup_id=event.id + way.dedup_suffix,
             ttl_s=_ttl_s(event),
         )
+
+    def _learn(self, name: str) -> _Plan:
+        """The plan of a type that the payload names; kept as long as the table keeps the type."""
+        found = self._table.find(name)
+        plan = _plan(found)
+        if found.label == name:
+            self._plans[name] = plan
+        return plan
+
+
+def _plan(found: Found) -> _Plan:
+    return _Plan(found.label, tuple(map(_way, found.routes)))
+
+
+def _way(route: Route) -> _Way:
+    return _Way(route.topic, f"@{route.topic}", _KEYS[route.key])
+
+
+_KEYS: dict[str, Callable[[Event], str]] = {
+    "device": attrgetter("device"),
+    "contact": lambda event: event.contact or event.device,
+    "subject": lambda event: event.subject or event.device,
+    "id": attrgetter("id"),
+}
 
 
 def _ttl_s(event: Event) -> int | None:

@@ -43,6 +43,7 @@ class Provider(Protocol):
     Attributes:
         name: as in BRIDGE_SOURCES.
         event_types: every type it can make, the fallback type (`unknown`) last.
+        open_types: whether it makes further ones that its payloads name, by `events.open_types.open_type`.
         success_status: the one status the provider counts as success.
         retry_plan_s: seconds between its attempts; empty if it never retries.
         sample_events: the provider's own event names that `sample` knows; the first is the usual one.
@@ -50,6 +51,7 @@ class Provider(Protocol):
 
     name: str
     event_types: tuple[EventType, ...]
+    open_types: bool
     success_status: int
     retry_plan_s: tuple[int, ...]
     sample_events: tuple[str, ...]

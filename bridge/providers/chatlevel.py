@@ -56,6 +56,7 @@ class Chatlevel:
 
     name: str = "chatlevel"
     event_types: tuple[EventType, ...] = messaging.TYPES
+    open_types: bool = False
     success_status: int = 200
     retry_plan_s: tuple[int, ...] = (30, 60, 300, 3600)
     sample_events: tuple[str, ...] = tuple(SAMPLES)

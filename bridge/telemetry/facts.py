@@ -4,6 +4,7 @@ No payload, no token, no path goes into a line: a path may hold a token under a 
 """
 
 import functools
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import structlog
@@ -27,13 +28,19 @@ class Facts:
         self._bound = functools.cache(Counter.labels)
         self._drift_seen: set[tuple[str, str, str]] = set()
 
-    def delivered(self, source: str, events: list[Event]) -> None:
-        """All events of a delivery are durable. No line: success is silent."""
+    def delivered(self, source: str, events: Iterable[tuple[Event, str, Sized]]) -> None:
+        """All events of a delivery are durable, or dropped on purpose. No line: success is silent.
+
+        Args:
+            source: a configured source's name.
+            events: each with its type as a label, of which there are few, and its records; none: dropped.
+        """
         self._bound(self._metrics.deliveries, source, "accepted").inc()
-        for event in events:
-            self._bound(self._metrics.events, source, event.type.name).inc()
+        for event, label, records in events:
+            counter = self._metrics.events if records else self._metrics.dropped
+            self._bound(counter, source, label).inc()
             if event.drift:
-                self._drifted(source, event)
+                self._drifted(source, label, event)
 
     def rejected(self, source: str, outcome: str, status: int, *, detail: str, client: str | None) -> None:
         """A delivery ended in anything but success: one line each.
@@ -58,13 +65,13 @@ class Facts:
         """The process changed its phase: `serving`, `stopping`, `stopped`."""
         self._log.info(event, **details)
 
-    def _drifted(self, source: str, event: Event) -> None:
+    def _drifted(self, source: str, label: str, event: Event) -> None:
         for field in event.drift:
-            seen = (source, event.type.name, field)
+            seen = (source, label, field)
             if seen not in self._drift_seen:
                 if len(self._drift_seen) >= _MAX_DRIFT_FIELDS:
-                    self._metrics.drift.labels(source, event.type.name, "other").inc()
+                    self._metrics.drift.labels(source, label, "other").inc()
                     continue
                 self._drift_seen.add(seen)
-                self._log.info("unknown_field_seen", source=source, type=event.type.name, field=field)
+                self._log.info("unknown_field_seen", source=source, type=label, field=field)
             self._metrics.drift.labels(*seen).inc()

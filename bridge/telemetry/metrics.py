@@ -24,6 +24,12 @@ class Metrics:
             ["source", "type"],
             registry=self.registry,
         )
+        self.dropped = Counter(
+            "bridge_events_dropped",
+            "Events answered with success and not published, since a rule or UNKNOWN=drop says so.",
+            ["source", "type"],
+            registry=self.registry,
+        )
         self.drift = Counter(
             "bridge_drift_fields",
             "Fields seen that the schema does not know (kept under data.extra); beyond a cap they count as 'other'.",

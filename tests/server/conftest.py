@@ -19,7 +19,7 @@ from bridge.ingest.protocol import HttpLimits, make_protocol
 from bridge.providers import PROVIDERS
 from bridge.providers.signatures import TokenVerifier
 from bridge.publishers.base import HeaderDialect, Record
-from bridge.routing.table import build_table
+from bridge.routing import DEFAULT_TEMPLATE, RoutedSource, build_tables
 from bridge.server import HttpServer
 from bridge.telemetry.facts import Facts
 from bridge.telemetry.metrics import Metrics
@@ -107,17 +107,20 @@ async def serve() -> AsyncIterator[Serve]:
         devices: frozenset[str] = frozenset(),
         success_status: int = 200,
         verify: bool = True,
+        routes: str | None = None,
         tls: tuple[str, str] | None = None,
     ) -> Served:
         publisher, metrics, provider = Doorstep(), Metrics(), PROVIDERS["chatlevel"]
         facts = Facts(metrics)
+        routed = RoutedSource(name="shop", types=provider.event_types)
+        table = build_tables([routed], routes=routes, template=DEFAULT_TEMPLATE)["shop"]
         entrance = Entrance(
             name="shop",
             verifier=TokenVerifier([TOKEN, NEXT_TOKEN]) if verify else None,
             pipeline=Pipeline(
                 source="shop",
                 provider=provider,
-                routes=build_table("shop", provider.event_types),
+                table=table,
                 dialect=publisher.dialect,
                 devices=devices,
             ),

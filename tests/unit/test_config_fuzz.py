@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 
 from bridge.config import describe, load, variables
 from bridge.errors import ConfigError, Problem
+from bridge.events.messaging import TYPES
 from bridge.providers.base import Provider
 
-PROVIDERS = cast("Mapping[str, Provider]", {"chatlevel": SimpleNamespace(name="chatlevel", success_status=200)})
+PROVIDERS = cast(
+    "Mapping[str, Provider]",
+    {"chatlevel": SimpleNamespace(name="chatlevel", success_status=200, event_types=TYPES, open_types=False)},
+)
 
 NAMES = [variable.name.replace("<NAME>", "CHATLEVEL") for variable in variables()]
 SECRETS = [variable.name.replace("<NAME>", "CHATLEVEL") for variable in variables() if variable.secret]

@@ -14,6 +14,7 @@ from bridge.config.settings import SourceConfig
 from bridge.config.sources import clashes
 from bridge.config.variables import Variable, variables
 from bridge.errors import ConfigError, Problem
+from bridge.events.messaging import TYPES
 from bridge.providers.base import Provider
 
 TOKEN = "3f9c0d1be7a24685-b0c4d2e8f6a1"
@@ -25,8 +26,12 @@ CREDS = (
 PROVIDERS = cast(
     "Mapping[str, Provider]",
     {
-        "chatlevel": SimpleNamespace(name="chatlevel", success_status=200, retry_plan_s=(30, 60)),
-        "github": SimpleNamespace(name="github", success_status=202, retry_plan_s=()),
+        "chatlevel": SimpleNamespace(
+            name="chatlevel", success_status=200, retry_plan_s=(30, 60), event_types=TYPES, open_types=False
+        ),
+        "github": SimpleNamespace(
+            name="github", success_status=202, retry_plan_s=(), event_types=TYPES, open_types=False
+        ),
     },
 )
 NATS = {"BRIDGE_BROKER": "tls://nats:4222"}

@@ -20,9 +20,13 @@ from bridge.config import (
     variables_table,
 )
 from bridge.errors import ConfigError
+from bridge.events.messaging import TYPES
 from bridge.providers.base import Provider
 
-PROVIDERS = cast("Mapping[str, Provider]", {"chatlevel": SimpleNamespace(name="chatlevel", success_status=200)})
+PROVIDERS = cast(
+    "Mapping[str, Provider]",
+    {"chatlevel": SimpleNamespace(name="chatlevel", success_status=200, event_types=TYPES, open_types=False)},
+)
 ASSIGNMENTS = dict(re.findall(r"^#(BRIDGE_\w+)=(.*)$", env_example(), re.MULTILINE))
 
 
@@ -36,6 +40,7 @@ def test_every_variable_is_in_the_table_and_in_the_example_once() -> None:
         "Broker",
         "Listeners",
         "Sources",
+        "Routing",
         "NATS",
         "Limits",
         "Logs",
@@ -81,7 +86,7 @@ def test_the_examples_default_lines_change_nothing(name: str) -> None:
             plain = load({"BRIDGE_BROKER": "tls://nats:4222"}, providers=PROVIDERS)
         assert load(env, providers=PROVIDERS) == plain
         return
-    if name.startswith("BRIDGE_SOURCE"):
+    if name.startswith("BRIDGE_SOURCE") or name == "BRIDGE_ROUTES":
         assert load({name: ASSIGNMENTS[name]}, providers=PROVIDERS) != plain
         return
     with pytest.raises(ConfigError) as raised:
