@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types fmt gen lock fresh clean
+.PHONY: help run test system image wheelhouse check lint types fmt gen lock fresh clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +16,24 @@ run: $(BIN)/.run ## the bridge with the embedded NATS broker; prints the URL to 
 test: $(BIN)/.dev ## all tests that need Python alone, real brokers included
 	@$(BIN)/python -m pytest
 
-check: lint types test ## what CI runs
+system: wheelhouse $(BIN)/.dev ## image, chart, Kubernetes: installs what it needs with apt and Go
+	@tests/system/setup.sh
+	@$(BIN)/python -m pytest -m system
+
+IMAGE ?= webhook-bridge
+IMAGE_ARCH ?= $(patsubst arm64,aarch64,$(shell uname -m))
+BUILDER ?= docker
+WHEELS_FOR := --no-deps --implementation cp --python-version 3.11 $(foreach libc,17 28,--platform manylinux_2_$(libc)_$(IMAGE_ARCH))
+
+image: wheelhouse ## the container image, built from fetched wheels without a network (BUILDER=podman, IMAGE=name:tag)
+	@$(BUILDER) build --network=none --tag $(IMAGE) .
+
+wheelhouse: $(BIN)/.run ## what the image installs, by its hashes, into ./wheelhouse
+	@rm -rf wheelhouse
+	@for name in build image; do \
+	  $(PIP) download --require-hashes --dest wheelhouse $(WHEELS_FOR) -r requirements/$$name.txt || exit 1; done
+
+check: lint types test system ## what CI runs
 
 lint: $(BIN)/.dev ## format, lint, import rules, generated files fresh
 	@$(BIN)/ruff format --check .
@@ -34,8 +52,10 @@ gen: $(BIN)/.dev ## write all derived files: schemas, README tables, .env.exampl
 	@$(BIN)/python -m tests.generated
 
 lock: $(BIN)/.dev ## resolve the dependencies again into requirements/ (hashes, no index addresses)
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group pyproject.toml:build pyproject.toml -o requirements/run.txt
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group pyproject.toml:dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --group pyproject.toml:build pyproject.toml -o requirements/run.txt
+	@$(COMPILE) --group pyproject.toml:dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
+	@$(COMPILE) --extra compression -c requirements/dev.txt pyproject.toml -o requirements/image.txt
 
 fresh: ## both README commands in a fresh clone in an empty folder
 	@tests/fresh.sh

@@ -13,6 +13,8 @@ README = (ROOT / "README.md").read_text()
 
 # Each command of the README and the test that runs it.
 RUN_BY = {
+    "docker run --read-only -p 8080:8080 -e BRIDGE_BROKER=nats://nats:4222 -e BRIDGE_SOURCE_CHATLEVEL_TOKEN "
+    "webhook-bridge": "test_a_webhook_reaches_a_broker_from_inside_the_image_with_a_read_only_root",
     "make run": "tests/fresh.sh, and tests/e2e/test_cli.py runs what it runs",
     "make test": "CI",
     ".venv/bin/webhook-bridge send": "test_send_and_tail_find_url_and_token_by_themselves",

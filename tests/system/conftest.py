@@ -1,0 +1,37 @@
+"""What the system tests share. They need more than Python (see setup.sh), so `make system` runs them and CI does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import bridge, nats_process
+from tests.system.containers import Buildah, Rootfs
+
+__all__ = ["bridge", "nats_process"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder is a system test; the marker keeps them out of `make test`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(scope="session")
+def buildah(tmp_path_factory: pytest.TempPathFactory) -> Buildah:
+    """With a storage that belongs to this run."""
+    return Buildah(tmp_path_factory.mktemp("buildah"))
+
+
+@pytest.fixture(scope="session")
+def base(buildah: Buildah) -> str:
+    """The base image's name."""
+    return buildah.base()
+
+
+@pytest.fixture(scope="session")
+def image(buildah: Buildah, base: str) -> Iterator[Rootfs]:
+    """The image as the Dockerfile makes it when nothing is asked for."""
+    with buildah.mounted(buildah.build("webhook-bridge", base)) as rootfs:
+        yield rootfs
