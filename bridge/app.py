@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from bridge.broker import make_embedded, make_publisher
@@ -10,6 +11,7 @@ from bridge.config import Address, Config, SourceConfig, make_tables
 from bridge.errors import ConfigError, Problem
 from bridge.ingest.app import make_ingest_app
 from bridge.ingest.http import Entrance, Ingest
+from bridge.ingest.outcomes import OUTCOMES
 from bridge.ingest.pipeline import Pipeline, Prepared
 from bridge.ingest.protocol import HttpLimits, make_protocol
 from bridge.ops.app import Readiness, make_ops_app
@@ -18,9 +20,11 @@ from bridge.providers.base import Provider
 from bridge.providers.signatures import TokenVerifier
 from bridge.publishers.base import Publisher
 from bridge.publishers.embedded import EmbeddedServer
+from bridge.routing import topics
 from bridge.server import HttpServer
 from bridge.telemetry.facts import Facts
 from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.process import watch_process
 
 __all__ = ["Bridge", "running"]
 
@@ -130,6 +134,7 @@ class Bridge:
             max_in_flight=config.max_in_flight,
             on_published=self._on_published,
         )
+        self._watch(publisher, self.ingest)
         limits = HttpLimits(
             header_timeout_s=config.header_timeout_ms / 1000,
             max_header_bytes=config.max_header_bytes,
@@ -149,20 +154,37 @@ class Bridge:
         self._servers = [ingest_server, ops_server]
 
     def _entrance(self, source: SourceConfig, publisher: Publisher) -> Entrance:
+        provider, table = self._providers[source.provider], self._tables[source.name]
         return Entrance(
             name=source.name,
             verifier=None if source.verify == "none" else TokenVerifier([token.reveal() for token in source.token]),
             pipeline=Pipeline(
                 source=source.name,
-                provider=self._providers[source.provider],
-                table=self._tables[source.name],
+                provider=provider,
+                table=table,
                 dialect=publisher.dialect,
                 devices=frozenset(source.devices),
+            ),
+            facts=self.facts.source(
+                source.name, types=table.known, topics=topics([table]), outcomes=[outcome.code for outcome in OUTCOMES]
             ),
             success_status=source.success_status,
             deadline_s=source.deadline_ms / 1000,
             max_body_bytes=source.max_body_bytes,
         )
+
+    def _watch(self, publisher: Publisher, ingest: Ingest) -> None:
+        """What /metrics reads where it is known."""
+        watch = self.metrics.watch
+        watch("bridge_deliveries_in_flight", read=lambda: ingest.in_flight)
+        watch("bridge_deliveries_in_flight_limit", read=lambda: self.config.max_in_flight)
+        watch("bridge_ready", read=lambda: self.readiness().ready)
+        watch("bridge_broker_ready", read=lambda: publisher.health().ready)
+        watch("bridge_broker_connected", read=lambda: bool(publisher.health().details.get("connected")))
+        watch("bridge_broker_weaknesses", read=lambda: len(publisher.health().warnings))
+        for source in self.config.sources:
+            watch("bridge_source_verified", source.name, read=partial(int, source.verify != "none"))
+        watch_process(self.metrics)
 
 
 def _bind(variable: str, address: Address) -> socket.socket:

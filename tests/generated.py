@@ -1,11 +1,12 @@
 """Everything derived from the code: `python -m tests.generated` writes it, `--check` tells what is stale.
 
-Never edit a generated file or a generated part of the README by hand.
+Never edit a generated file or a generated part of a file by hand.
 """
 
 import json
 import re
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bridge.config import env_example, variables_table
 from bridge.events.schemas import all_schemas
 from bridge.ingest.outcomes import OUTCOMES
 from bridge.providers import PROVIDERS
+from bridge.telemetry.metrics import METRICS
 from tests.providers.goldens import outputs
 
 ROOT = Path(__file__).parent.parent
@@ -48,16 +50,31 @@ def topics_table() -> str:
     return "\n".join(rows)
 
 
-def readme() -> str:
-    """The README with its generated parts made anew."""
-    text = (ROOT / "README.md").read_text()
-    parts = {"variables": variables_table(), "answers": outcomes_table(), "topics": topics_table()}
-    for name, content in parts.items():
-        pattern = re.compile(rf"(<!-- gen:{name} -->\n).*?(<!-- /gen:{name} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda match, content=content: f"{match[1]}{content.strip()}\n{match[2]}", text)
+def metrics_table() -> str:
+    """The table of docs/metrics.md."""
+    rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(rows)
+
+
+# Files by hand with parts that are not, each between <!-- gen:name --> and <!-- /gen:name -->.
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"variables": variables_table, "answers": outcomes_table, "topics": topics_table},
+    "docs/metrics.md": {"metrics": metrics_table},
+}
+
+
+def with_parts(name: str) -> bytes:
+    """A file with its generated parts made anew."""
+    text = (ROOT / name).read_text()
+    for part, make in PARTS[name].items():
+        pattern = re.compile(rf"(<!-- gen:{part} -->\n).*?(<!-- /gen:{part} -->)", re.DOTALL)
+        text, count = pattern.subn(lambda match, make=make: f"{match[1]}{make().strip()}\n{match[2]}", text)
         if count != 1:
-            raise SystemExit(f"README.md needs one <!-- gen:{name} --> part, it has {count}")
-    return text
+            raise SystemExit(f"{name} needs one <!-- gen:{part} --> part, it has {count}")
+    return text.encode()
 
 
 def released(current: dict[str, bytes]) -> bytes:
@@ -73,7 +90,7 @@ def files() -> dict[Path, bytes]:
     made = {ROOT / "schemas" / path: content for path, content in current.items()}
     made |= outputs()
     made[RELEASED] = released(current)
-    made[ROOT / "README.md"] = readme().encode()
+    made |= {ROOT / name: with_parts(name) for name in PARTS}
     made[ROOT / ".env.example"] = env_example().encode()
     return made
 

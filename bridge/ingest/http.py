@@ -7,6 +7,7 @@ truthfully what became of it. One deadline covers reading and publishing. Every 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from time import perf_counter
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -27,7 +28,7 @@ from bridge.ingest.traceparent import valid_traceparent
 from bridge.providers.base import Delivery
 from bridge.providers.signatures import TokenVerifier
 from bridge.publishers.base import Publisher, Record
-from bridge.telemetry.facts import Facts
+from bridge.telemetry.facts import Facts, SourceFacts
 
 __all__ = ["Entrance", "Ingest", "Rejected"]
 
@@ -51,6 +52,7 @@ class Entrance(msgspec.Struct, frozen=True):
         name: the source's name.
         verifier: None only where VERIFY=none was said aloud.
         pipeline: bytes to records.
+        facts: gets one outcome per delivery.
         success_status: what the provider counts as success.
         deadline_s: from the end of the headers to the answer.
         max_body_bytes: the largest body taken.
@@ -59,6 +61,7 @@ class Entrance(msgspec.Struct, frozen=True):
     name: str
     verifier: TokenVerifier | None
     pipeline: Pipeline
+    facts: SourceFacts
     success_status: int
     deadline_s: float
     max_body_bytes: int
@@ -81,7 +84,7 @@ class Ingest:
         Args:
             entrances: by source name.
             publisher: takes the records.
-            facts: gets one outcome per delivery.
+            facts: gets the outcome of what belongs to no source.
             max_in_flight: deliveries under way at once; one more is answered 503.
             on_published: called after each success, for a person who watches; None costs nothing.
         """
@@ -94,54 +97,66 @@ class Ingest:
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Handle one request."""
+        began = perf_counter()
         # The raw path, for litestar has normalised and unquoted the other one.
         segments = [segment for segment in scope["raw_path"].split(b"/") if segment][1:]
         entrance = self._entrances.get(segments[0]) if segments else None
         if entrance is None or len(segments) > 2:  # noqa: PLR2004 -- source and token
-            await self._reject(scope, send, "", outcomes.NOT_FOUND, "no webhook source has this path")
+            detail = "no webhook source has this path"
+            self.facts.rejected(
+                "", outcomes.NOT_FOUND.code, outcomes.NOT_FOUND.status, detail=detail, client=_client(scope)
+            )
+            await _answer(send, outcomes.NOT_FOUND, detail)
             return
         if scope["method"] != "POST":
-            self._tell(scope, entrance.name, outcomes.METHOD_NOT_ALLOWED, str(scope["method"]))
+            _tell(scope, entrance.facts, outcomes.METHOD_NOT_ALLOWED, str(scope["method"]))
             await answer_method_not_allowed(scope, send, entrance.name)
             return
         if self.in_flight >= self._max_in_flight:
             detail = f"{self._max_in_flight} deliveries are under way"
-            await self._reject(scope, send, entrance.name, outcomes.OVERLOADED, detail)
+            _tell(scope, entrance.facts, outcomes.OVERLOADED, detail)
+            await _answer(send, outcomes.OVERLOADED, detail)
             return
         self.in_flight += 1
         try:
-            ids = await self._deliver(entrance, segments, scope, receive)
+            ids = await self._deliver(entrance, segments, scope, receive, began)
         except Rejected as rejected:
-            await self._reject(scope, send, entrance.name, rejected.outcome, rejected.detail)
+            _tell(scope, entrance.facts, rejected.outcome, rejected.detail, took_s=perf_counter() - began)
+            await _answer(send, rejected.outcome, rejected.detail)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is ours: the provider shall try again
-            self.facts.failed(entrance.name, error)
-            await self._reject(scope, send, entrance.name, outcomes.INTERNAL_ERROR, "a fault of the bridge")
+            detail = "a fault of the bridge"
+            entrance.facts.failed(error)
+            _tell(scope, entrance.facts, outcomes.INTERNAL_ERROR, detail, took_s=perf_counter() - began)
+            await _answer(send, outcomes.INTERNAL_ERROR, detail)
         else:
             await answer(send, entrance.success_status, {"ids": ids})
         finally:
             self.in_flight -= 1
 
     async def _deliver(
-        self, entrance: Entrance, segments: list[bytes], scope: HTTPScope, receive: Receive
+        self, entrance: Entrance, segments: list[bytes], scope: HTTPScope, receive: Receive, began: float
     ) -> list[str]:
         headers = dict(scope["headers"])
         if entrance.verifier is not None and not entrance.verifier.verify(_presented(segments, headers, scope)):
             raise Rejected(outcomes.UNAUTHORIZED, "the token in path, query or Authorization is missing or wrong")
+        verified = perf_counter()
         encoding = headers.get(b"content-encoding", b"identity")
         if encoding.strip().lower() not in (b"identity", b""):
             raise Rejected(outcomes.UNSUPPORTED_ENCODING, "send the body without a Content-Encoding")
-        reading = True
+        prepared: list[Prepared] = []
         try:
             async with asyncio.timeout(entrance.deadline_s):
                 body = await _read_body(receive, headers, entrance.max_body_bytes)
-                reading = False
+                received = perf_counter()
                 delivery = Delivery(body, headers, datetime.now(UTC))
                 prepared = entrance.pipeline.prepare(delivery, valid_traceparent(headers.get(b"traceparent")))
+                handed_over = perf_counter()
                 await self._publish_all(prepared)
         except TimeoutError:
-            if reading:
+            if not prepared:
                 detail = f"the body did not arrive within {entrance.deadline_s:g} s"
                 raise Rejected(outcomes.BODY_TIMEOUT, detail) from None
+            entrance.facts.unanswered(sum(len(item.records) for item in prepared))
             detail = f"the broker did not acknowledge within {entrance.deadline_s:g} s"
             raise Rejected(outcomes.DEADLINE_EXCEEDED, detail) from None
         except UndecodableBody as error:
@@ -150,7 +165,15 @@ class Ingest:
             raise Rejected(outcomes.DEVICE_NOT_ALLOWED, str(error)) from error
         except PublishError as error:
             raise Rejected(_publish_outcome(error), str(error)) from error
-        self.facts.delivered(entrance.name, prepared)
+        now = perf_counter()
+        entrance.facts.delivered(
+            prepared,
+            body_bytes=len(body),
+            verify_s=verified - began,
+            decode_s=handed_over - received,
+            ack_s=now - handed_over,
+            took_s=now - began,
+        )
         if self._on_published is not None:
             self._on_published(prepared)
         return [item.event.id for item in prepared]
@@ -177,21 +200,20 @@ class Ingest:
             return error
         return None
 
-    async def _reject(self, scope: HTTPScope, send: Send, source: str, outcome: Outcome, detail: str) -> None:
-        self._tell(scope, source, outcome, detail)
-        if outcome.status:
-            await answer(
-                send,
-                outcome.status,
-                {"error": outcome.code, "detail": detail},
-                retry_after_s=outcome.retry_after_s,
-                close=outcome.close,
-            )
 
-    def _tell(self, scope: HTTPScope, source: str, outcome: Outcome, detail: str) -> None:
-        client = scope.get("client")
-        host = client[0] if client else None
-        self.facts.rejected(source, outcome.code, outcome.status, detail=detail, client=host)
+async def _answer(send: Send, outcome: Outcome, detail: str) -> None:
+    if outcome.status:
+        content = {"error": outcome.code, "detail": detail}
+        await answer(send, outcome.status, content, retry_after_s=outcome.retry_after_s, close=outcome.close)
+
+
+def _tell(scope: HTTPScope, facts: SourceFacts, outcome: Outcome, detail: str, *, took_s: float | None = None) -> None:
+    facts.rejected(outcome.code, outcome.status, detail=detail, client=_client(scope), took_s=took_s)
+
+
+def _client(scope: HTTPScope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 async def _read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:

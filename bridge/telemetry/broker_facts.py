@@ -1,8 +1,9 @@
 """What happens between the bridge and its broker: one line per change of state, not per attempt.
 
-No host, no login, no payload goes into a line.
+No host, no login, no payload goes into a line. Counted for the whole process, as the log is: it has one broker.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -18,20 +19,26 @@ __all__ = [
     "stream_created",
     "subjects_added",
     "supervision_failed",
+    "totals",
     "unreachable",
     "weak",
 ]
 
 _log = structlog.get_logger("bridge.broker")
 
+totals: Counter[str] = Counter()
+"""How often it happened, by name of the metric."""
+
 
 def connected(*, server_version: str, tls: bool) -> None:
     """A link is up."""
+    totals["bridge_broker_links_opened_total"] += 1
     _log.info("broker_connected", server_version=server_version, tls=tls)
 
 
 def lost(reason: str) -> None:
     """A link ended."""
+    totals["bridge_broker_links_lost_total"] += 1
     _log.warning("broker_lost", reason=reason)
 
 
@@ -77,6 +84,7 @@ def embedded_started(*, version: str, port: int) -> None:
 
 def embedded_exited(code: int | None, *, retry_in_s: float) -> None:
     """Our own nats-server ended by itself."""
+    totals["bridge_embedded_exits_total"] += 1
     _log.error("embedded_exited", code=code, retry_in_s=round(retry_in_s, 2))
 
 

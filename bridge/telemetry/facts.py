@@ -1,21 +1,34 @@
 """One function per fact: the log line and the counter leave together, so they cannot disagree.
 
-No payload, no token, no path goes into a line: a path may hold a token under a misspelt source.
+No payload, no token, no path goes into a line: a path may hold a token under a misspelt source. Nothing that a sender
+chooses becomes a label without a cap.
 """
 
-import functools
-from collections.abc import Iterable, Sized
-from typing import Any
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import structlog
-from prometheus_client import Counter
 
 from bridge.events.model import Event
+from bridge.telemetry.instruments import Count
 from bridge.telemetry.metrics import Metrics
 
-__all__ = ["Facts"]
+__all__ = ["Addressed", "Facts", "SourceFacts"]
 
+OTHER = "other"
 _MAX_DRIFT_FIELDS = 200  # distinct (source, type, field) kept; a hostile sender must not grow the registry
+# The names of fields are the sender's: a phone number or a token used as a key must not get into a label.
+_field_like = re.compile(r"(?=.{1,64}\Z)[A-Za-z_]{1,24}[0-9]{0,2}(\.[A-Za-z_]{1,24}[0-9]{0,2})*\Z").match
+
+
+class Addressed(Protocol):
+    """A record, as far as it is counted."""
+
+    @property
+    def topic(self) -> str:
+        """Where it goes."""
+        ...
 
 
 class Facts:
@@ -24,23 +37,20 @@ class Facts:
     def __init__(self, metrics: Metrics) -> None:
         self._log = structlog.get_logger("bridge")
         self._metrics = metrics
-        # `labels` costs four times what counting does; labels are bounded, so each is bound once and kept
-        self._bound = functools.cache(Counter.labels)
         self._drift_seen: set[tuple[str, str, str]] = set()
 
-    def delivered(self, source: str, events: Iterable[tuple[Event, str, Sized]]) -> None:
-        """All events of a delivery are durable, or dropped on purpose. No line: success is silent.
+    def source(
+        self, name: str, *, types: Iterable[str], topics: Iterable[str], outcomes: Iterable[str]
+    ) -> "SourceFacts":
+        """The facts of one configured source, everything bound and counting from 0.
 
         Args:
-            source: a configured source's name.
-            events: each with its type as a label, of which there are few, and its records; none: dropped.
+            name: the source's name.
+            types: of its events, as declared.
+            topics: where its records may go.
+            outcomes: codes of what can become of a delivery.
         """
-        self._bound(self._metrics.deliveries, source, "accepted").inc()
-        for event, label, records in events:
-            counter = self._metrics.events if records else self._metrics.dropped
-            self._bound(counter, source, label).inc()
-            if event.drift:
-                self._drifted(source, label, event)
+        return SourceFacts(self, self._metrics, name, types=types, topics=topics, outcomes=outcomes)
 
     def rejected(self, source: str, outcome: str, status: int, *, detail: str, client: str | None) -> None:
         """A delivery ended in anything but success: one line each.
@@ -52,7 +62,7 @@ class Facts:
             detail: what, where, what would be right; never content.
             client: the peer's address.
         """
-        self._metrics.deliveries.labels(source, outcome).inc()
+        self._metrics.count("bridge_deliveries_total", source, outcome).inc()
         self._log.warning(
             "delivery_rejected", source=source or None, outcome=outcome, status=status, detail=detail, client=client
         )
@@ -65,13 +75,104 @@ class Facts:
         """The process changed its phase: `serving`, `stopping`, `stopped`."""
         self._log.info(event, **details)
 
-    def _drifted(self, source: str, label: str, event: Event) -> None:
-        for field in event.drift:
-            seen = (source, label, field)
+    def drifted(self, source: str, event_type: str, fields: Iterable[str]) -> None:
+        """An event has fields that the schema does not know: a line for each when it is first seen."""
+        for field in fields:
+            seen = (source, event_type, field)
+            label = field
             if seen not in self._drift_seen:
                 if len(self._drift_seen) >= _MAX_DRIFT_FIELDS:
-                    self._metrics.drift.labels(source, label, "other").inc()
-                    continue
-                self._drift_seen.add(seen)
-                self._log.info("unknown_field_seen", source=source, type=label, field=field)
-            self._metrics.drift.labels(*seen).inc()
+                    label = OTHER
+                else:
+                    self._drift_seen.add(seen)
+                    self._log.info("unknown_field_seen", source=source, type=event_type, field=field)
+            if not _field_like(label):
+                label = OTHER
+            self._metrics.count("bridge_drift_fields_total", source, event_type, label).inc()
+
+
+class SourceFacts:
+    """What becomes of one source's deliveries; on success nothing but numbers move."""
+
+    def __init__(
+        self,
+        facts: Facts,
+        metrics: Metrics,
+        name: str,
+        *,
+        types: Iterable[str],
+        topics: Iterable[str],
+        outcomes: Iterable[str],
+    ) -> None:
+        self._facts = facts
+        self._metrics = metrics
+        self._name = name
+        for outcome in outcomes:
+            metrics.count("bridge_deliveries_total", name, outcome)
+        self._accepted = metrics.count("bridge_deliveries_total", name, "accepted")
+        self._ambiguous = metrics.count("bridge_records_ambiguous_total", name)
+        self._published = {label: metrics.count("bridge_events_published_total", name, label) for label in types}
+        self._records = {topic: metrics.count("bridge_records_published_total", topic) for topic in topics}
+        self._other_topic = metrics.count("bridge_records_published_total", OTHER)
+        self._duration = metrics.histogram("bridge_delivery_seconds", name)
+        self._verify = metrics.histogram("bridge_verify_seconds", name)
+        self._decode = metrics.histogram("bridge_decode_seconds", name)
+        self._ack = metrics.histogram("bridge_ack_seconds", name)
+        self._body = metrics.histogram("bridge_body_bytes", name)
+
+    def delivered(
+        self,
+        events: Iterable[tuple[Event, str, Sequence[Addressed]]],
+        *,
+        body_bytes: int,
+        verify_s: float,
+        decode_s: float,
+        ack_s: float,
+        took_s: float,
+    ) -> None:
+        """All events of a delivery are durable, or dropped on purpose. No line: success is silent.
+
+        Args:
+            events: each with its type as a label, of which there are few, and its records; none: dropped.
+            body_bytes: its size.
+            verify_s: to prove the sender.
+            decode_s: from the body to records.
+            ack_s: from handing them over to the last acknowledgement.
+            took_s: from the end of the headers until now.
+        """
+        self._accepted.inc()
+        self._body.observe(body_bytes)
+        self._verify.observe(verify_s)
+        self._decode.observe(decode_s)
+        self._ack.observe(ack_s)
+        self._duration.observe(took_s)
+        for event, label, records in events:
+            if records:
+                (self._published.get(label) or self._published_as(label)).inc()
+                for record in records:
+                    self._records.get(record.topic, self._other_topic).inc()
+            else:
+                self._metrics.count("bridge_events_dropped_total", self._name, label).inc()
+            if event.drift:
+                self._facts.drifted(self._name, label, event.drift)
+
+    def rejected(
+        self, outcome: str, status: int, *, detail: str, client: str | None, took_s: float | None = None
+    ) -> None:
+        """See `Facts.rejected`; `took_s` where the delivery was let in, from the end of the headers until now."""
+        if took_s is not None:
+            self._duration.observe(took_s)
+        self._facts.rejected(self._name, outcome, status, detail=detail, client=client)
+
+    def failed(self, error: BaseException) -> None:
+        """See `Facts.failed`."""
+        self._facts.failed(self._name, error)
+
+    def unanswered(self, records: int) -> None:
+        """The deadline came before the broker's answer for so many records; the rejection's line tells of it."""
+        self._ambiguous.inc(records)
+
+    def _published_as(self, label: str) -> Count:
+        """Of a type that nobody declared: open providers make them up, and routing caps their labels."""
+        count = self._published[label] = self._metrics.count("bridge_events_published_total", self._name, label)
+        return count

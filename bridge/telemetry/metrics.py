@@ -1,42 +1,176 @@
-"""Every counter, declared once, as data of one registry per running bridge."""
+"""Every metric, declared once, as data; and one registry of them per running bridge.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+Labels are bounded: sources, outcomes, declared types and topics are fixed at start; what a sender can choose (types of
+open providers, drifted fields) is capped by `facts`. docs/metrics.md is rendered from `METRICS`.
+"""
 
-from bridge.telemetry import logs
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeVar, cast
 
-__all__ = ["Metrics"]
+import msgspec
+import prometheus_client
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.registry import Collector
+
+from bridge.telemetry.instruments import Count, Histogram, Reading
+
+__all__ = ["METRICS", "Metric", "Metrics"]
+
+_Instrument = Count | Histogram | Reading
+_I = TypeVar("_I", Count, Histogram, Reading)
 
 
-class Metrics:
-    """The bridge's counters. Labels are bounded: sources, types and outcomes are fixed at start, fields capped."""
+class Metric(msgspec.Struct, frozen=True):
+    """One metric.
 
-    def __init__(self) -> None:
+    Attributes:
+        name: as exported; a histogram's without the suffixes of its series.
+        kind: as Prometheus knows it.
+        help: what it says, for the exposition and the table in docs/metrics.md.
+        labels: names of its labels.
+        buckets: a histogram's upper bounds.
+        ours: False for what prometheus-client tells of the process by itself, on Linux.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    ours: bool = True
+
+
+_CPU_S = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05)
+_WAIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BODY_BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 8388608)
+
+METRICS = (
+    Metric(
+        "bridge_deliveries_total",
+        "counter",
+        "Webhook requests by what became of them; those of no source count under an empty name.",
+        ("source", "outcome"),
+    ),
+    Metric(
+        "bridge_events_published_total",
+        "counter",
+        "Events whose delivery was accepted: the broker has acknowledged them.",
+        ("source", "type"),
+    ),
+    Metric(
+        "bridge_events_dropped_total",
+        "counter",
+        "Events answered with success and not published, since a rule or UNKNOWN=drop says so.",
+        ("source", "type"),
+    ),
+    Metric("bridge_records_published_total", "counter", "Records acknowledged for accepted deliveries.", ("topic",)),
+    Metric(
+        "bridge_records_ambiguous_total",
+        "counter",
+        "Records whose delivery ended without an answer of the broker: stored or not, the retry is deduplicated.",
+        ("source",),
+    ),
+    Metric(
+        "bridge_drift_fields_total",
+        "counter",
+        "Fields that the schema does not know, kept under data.extra; odd names, and those beyond 200, are `other`.",
+        ("source", "type", "field"),
+    ),
+    Metric(
+        "bridge_delivery_seconds",
+        "histogram",
+        "From the end of the request's headers to its outcome, of requests that were let in to a source.",
+        ("source",),
+        _WAIT_S,
+    ),
+    Metric("bridge_verify_seconds", "histogram", "Proving the sender of accepted deliveries.", ("source",), _CPU_S),
+    Metric(
+        "bridge_decode_seconds",
+        "histogram",
+        "From the body of accepted deliveries to encoded records: decode, normalise, route, encode.",
+        ("source",),
+        _CPU_S,
+    ),
+    Metric(
+        "bridge_ack_seconds",
+        "histogram",
+        "From handing over an accepted delivery's records to the broker's last acknowledgement.",
+        ("source",),
+        _WAIT_S,
+    ),
+    Metric("bridge_body_bytes", "histogram", "Bodies of accepted deliveries.", ("source",), _BODY_BYTES),
+    Metric("bridge_deliveries_in_flight", "gauge", "Deliveries under way now."),
+    Metric("bridge_deliveries_in_flight_limit", "gauge", "`BRIDGE_MAX_IN_FLIGHT`: one more is answered 503."),
+    Metric("bridge_ready", "gauge", "1 while /health/ready says 200; its reasons are there."),
+    Metric("bridge_broker_connected", "gauge", "1 while there is a link to the broker."),
+    Metric("bridge_broker_ready", "gauge", "1 while the broker takes records."),
+    Metric("bridge_broker_weaknesses", "gauge", "Settings of the broker that weaken what the bridge promises."),
+    Metric("bridge_broker_links_opened_total", "counter", "Links to the broker that came up, the first one included."),
+    Metric("bridge_broker_links_lost_total", "counter", "Links to the broker that ended by themselves."),
+    Metric("bridge_embedded_exits_total", "counter", "Times the embedded broker ended by itself and was restarted."),
+    Metric(
+        "bridge_source_verified", "gauge", "0 for a source that takes events from anybody (VERIFY=none).", ("source",)
+    ),
+    Metric("bridge_log_lines_dropped_total", "counter", "Log lines lost because nobody read them in time."),
+    Metric("bridge_build_info", "gauge", "Always 1; the versions of the bridge and of Python.", ("version", "python")),
+    Metric("process_cpu_seconds_total", "counter", "User and system CPU time.", ours=False),
+    Metric("process_resident_memory_bytes", "gauge", "Memory held.", ours=False),
+    Metric("process_virtual_memory_bytes", "gauge", "Address space.", ours=False),
+    Metric("process_start_time_seconds", "gauge", "Start of the process, unix time.", ours=False),
+    Metric("process_open_fds", "gauge", "Open file descriptors, connections among them.", ours=False),
+    Metric("process_max_fds", "gauge", "The most file descriptors it may have open.", ours=False),
+)
+"""All of them, in the order of the table."""
+
+
+class Metrics(Collector):
+    """The metrics of one running bridge, and the registry that exports them.
+
+    Each call of `count`, `histogram` or `watch` with new labels makes a series for good: bind at start, and never to
+    a text that a sender chooses.
+    """
+
+    def __init__(self, declared: Iterable[Metric] = METRICS) -> None:
+        self._declared = {metric.name: metric for metric in declared if metric.ours}
+        self._series: dict[str, dict[tuple[str, ...], _Instrument]] = {name: {} for name in self._declared}
         self.registry = CollectorRegistry()
-        self.deliveries = Counter(
-            "bridge_deliveries",
-            "Webhook requests by source and outcome; unknown sources count under an empty name.",
-            ["source", "outcome"],
-            registry=self.registry,
-        )
-        self.events = Counter(
-            "bridge_events_published",
-            "Events acknowledged by the broker, by source and event type.",
-            ["source", "type"],
-            registry=self.registry,
-        )
-        self.dropped = Counter(
-            "bridge_events_dropped",
-            "Events answered with success and not published, since a rule or UNKNOWN=drop says so.",
-            ["source", "type"],
-            registry=self.registry,
-        )
-        self.drift = Counter(
-            "bridge_drift_fields",
-            "Fields seen that the schema does not know (kept under data.extra); beyond a cap they count as 'other'.",
-            ["source", "type", "field"],
-            registry=self.registry,
-        )
-        dropped = Gauge(
-            "bridge_log_lines_dropped", "Log lines lost because nobody read them in time.", registry=self.registry
-        )
-        dropped.set_function(logs.dropped_lines)
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def count(self, name: str, *labels: str) -> Count:
+        """The counter's series with these label values."""
+        return self._bind(name, labels, Count)
+
+    def histogram(self, name: str, *labels: str) -> Histogram:
+        """The histogram's series with these label values."""
+        return self._bind(name, labels, lambda: Histogram(self._declared[name].buckets))
+
+    def watch(self, name: str, *labels: str, read: Callable[[], float]) -> None:
+        """Read a value whenever somebody asks; in place of whatever was watched before."""
+        self._series[name].pop(labels, None)
+        self._bind(name, labels, lambda: Reading(read))
+
+    def value(self, name: str, *labels: str) -> float:
+        """A counter's or gauge's value now, 0 where there is no such series."""
+        instrument = self._series[name].get(labels)
+        return 0 if instrument is None else next(iter(instrument.samples()))[2]
+
+    def collect(self) -> Iterator[prometheus_client.Metric]:
+        """For prometheus-client."""
+        for name, metric in self._declared.items():
+            # the library's name of a counter is without the suffix that its series has
+            family = prometheus_client.Metric(name.removesuffix("_total"), metric.help, metric.kind)
+            for labels, instrument in self._series[name].items():
+                bound = dict(zip(metric.labels, labels, strict=True))
+                for suffix, further, value in instrument.samples():
+                    family.add_sample(name + suffix, bound | further, value)
+            yield family
+
+    def _bind(self, name: str, labels: tuple[str, ...], make: Callable[[], _I]) -> _I:
+        series = self._series[name]
+        instrument = series.get(labels)
+        if instrument is None:
+            if len(labels) != len(self._declared[name].labels):
+                raise ValueError(f"{name} has the labels {self._declared[name].labels}, got {len(labels)} values")
+            instrument = series[labels] = make()
+        return cast("_I", instrument)  # one kind per name, as declared

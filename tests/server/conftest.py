@@ -19,7 +19,7 @@ from bridge.ingest.protocol import HttpLimits, make_protocol
 from bridge.providers import PROVIDERS
 from bridge.providers.signatures import TokenVerifier
 from bridge.publishers.base import HeaderDialect, Record
-from bridge.routing import DEFAULT_TEMPLATE, RoutedSource, build_tables
+from bridge.routing import DEFAULT_TEMPLATE, RoutedSource, build_tables, topics
 from bridge.server import HttpServer
 from bridge.telemetry.facts import Facts
 from bridge.telemetry.metrics import Metrics
@@ -83,9 +83,10 @@ class Served:
         """Deliveries counted by outcome."""
         return {
             sample.labels["outcome"]: sample.value
-            for metric in self.metrics.deliveries.collect()
+            for metric in self.metrics.collect()
+            if metric.name == "bridge_deliveries"
             for sample in metric.samples
-            if sample.name.endswith("_total")
+            if sample.value
         }
 
 
@@ -123,6 +124,12 @@ async def serve() -> AsyncIterator[Serve]:
                 table=table,
                 dialect=publisher.dialect,
                 devices=devices,
+            ),
+            facts=facts.source(
+                "shop",
+                types=table.known,
+                topics=topics([table]),
+                outcomes=[],
             ),
             success_status=success_status,
             deadline_s=deadline_s,
