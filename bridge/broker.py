@@ -4,13 +4,23 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
-from bridge.config import Config, Secret, read_secret_file
+import msgspec
+
+from bridge.config import Config, Secret, SourceConfig, read_secret_file
 from bridge.publishers.base import Publisher
 from bridge.publishers.embedded import EmbeddedServer
 from bridge.publishers.nats import NatsPublisher, NatsSettings, Received, follow
 from bridge.routing import Table, subjects
 
-__all__ = ["Reader", "make_embedded", "make_publisher", "make_reader"]
+__all__ = [
+    "Reader",
+    "largest_body_bytes",
+    "largest_record_bytes",
+    "make_embedded",
+    "make_probe",
+    "make_publisher",
+    "make_reader",
+]
 
 # An event is its webhook, normalised: measured growth stays below 2, attributes and headers below this sum.
 _GROWTH_FACTOR = 2
@@ -32,6 +42,28 @@ def make_publisher(config: Config, tables: Mapping[str, Table], embedded: Embedd
     if embedded is not None:
         return NatsPublisher(_nats_settings(config, tables, (embedded.url,), embedded.server_name))
     return NatsPublisher(_nats_settings(config, tables, config.broker.servers, None))
+
+
+def make_probe(config: Config, tables: Mapping[str, Table]) -> Publisher:
+    """A publisher that looks at the configured broker, tells what it would make there, and makes nothing.
+
+    To an embedded broker it speaks where `serve` runs one; it starts none.
+    """
+    embedded = make_embedded(config)
+    servers = config.broker.servers if embedded is None else (embedded.url,)
+    settings = _nats_settings(config, tables, servers, None)
+    # Whether the largest records fit is for whom looks to judge, by `largest_record_bytes` of each source.
+    return NatsPublisher(msgspec.structs.replace(settings, dry_run=True, max_record_bytes=0))
+
+
+def largest_record_bytes(source: SourceConfig) -> int:
+    """How large the records of this source can become, headers included."""
+    return _GROWTH_FACTOR * source.max_body_bytes + _ENVELOPE_BYTES
+
+
+def largest_body_bytes(limit_bytes: int) -> int:
+    """The largest body whose records are sure to stay within the broker's limit; 0: none is."""
+    return max(0, (limit_bytes - _ENVELOPE_BYTES) // _GROWTH_FACTOR)
 
 
 def make_reader(config: Config, tables: Mapping[str, Table]) -> Reader:
@@ -59,7 +91,7 @@ def _nats_settings(
         retention_s=nats.retention_s,
         dedup_window_s=config.dedup_window_s,
         require_durable=config.require_durable,
-        max_record_bytes=_GROWTH_FACTOR * max(source.max_body_bytes for source in config.sources) + _ENVELOPE_BYTES,
+        max_record_bytes=max(map(largest_record_bytes, config.sources)),
         user=nats.user,
         password=_reader(nats.password),
         token=_reader(nats.token),

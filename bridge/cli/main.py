@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import click
 
+from bridge.cli.check import check
 from bridge.cli.send import send
 from bridge.cli.serve import serve
 from bridge.cli.tail import tail
@@ -41,5 +42,6 @@ def main() -> None:
 
 
 main.add_command(serve)
+main.add_command(check)
 main.add_command(send)
 main.add_command(tail)

@@ -1,6 +1,7 @@
 """The settings: BRIDGE_ environment variables, read and checked once at start, frozen from then on."""
 
-from bridge.config.load import load
+from bridge.config.advice import advise
+from bridge.config.load import load, survey
 from bridge.config.render import describe, env_example, variables_table
 from bridge.config.routes import make_tables
 from bridge.config.secrets import Secret, read_secret_file, split_secrets
@@ -17,6 +18,7 @@ __all__ = [
     "Secret",
     "SourceConfig",
     "Variable",
+    "advise",
     "describe",
     "ensure_tokens",
     "env_example",
@@ -25,6 +27,7 @@ __all__ = [
     "make_tables",
     "read_secret_file",
     "split_secrets",
+    "survey",
     "variables",
     "variables_table",
 ]

@@ -15,7 +15,7 @@ from bridge.config.variables import variables
 from bridge.errors import ConfigError, Problem
 from bridge.providers.base import Provider
 
-__all__ = ["load"]
+__all__ = ["load", "survey"]
 
 _PREFIX = "BRIDGE_"
 
@@ -32,6 +32,24 @@ def load(env: Mapping[str, str], *, providers: Mapping[str, Provider] | None = N
 
     Raises:
         ConfigError: with all problems; no message has a secret's value.
+    """
+    config, problems = survey(env, providers=providers)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def survey(
+    env: Mapping[str, str], *, providers: Mapping[str, Provider] | None = None
+) -> tuple[Config, tuple[Problem, ...]]:
+    """As much of the settings as can be read, and all problems. For commands that look and do not serve.
+
+    Defaults stand where a setting cannot be read, and a source that cannot be is left out. Settings that do not go
+    together, rules of routing among them, are as they are.
+
+    Args:
+        env: as of `load`.
+        providers: as of `load`.
     """
     if providers is None:
         from bridge.providers import PROVIDERS  # noqa: PLC0415 -- rendering settings must not import every provider
@@ -51,9 +69,7 @@ def load(env: Mapping[str, str], *, providers: Mapping[str, Provider] | None = N
     problems = [*reader.problems, *_unknown(env, reader), *validate(config, reader.given, reader.broken)]
     if reader.broken.isdisjoint(("BRIDGE_SOURCES", "BRIDGE_ROUTES", "BRIDGE_TOPIC_TEMPLATE")):
         problems += _of_routing(config, providers)
-    if problems:
-        raise ConfigError(problems)
-    return config
+    return config, tuple(problems)
 
 
 def _of_routing(config: Config, providers: Mapping[str, Provider]) -> tuple[Problem, ...]:

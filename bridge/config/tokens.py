@@ -14,7 +14,7 @@ from bridge.config.settings import Config, SourceConfig
 from bridge.config.validate import TOKEN_SHAPE
 from bridge.errors import ConfigError, Problem
 
-__all__ = ["ensure_tokens", "find_token"]
+__all__ = ["ensure_tokens", "find_token", "kept_in"]
 
 _TOKEN_BYTES = 32  # 256 bits
 
@@ -34,7 +34,7 @@ def ensure_tokens(config: Config) -> Config:
         if source.verify == "none" or source.token:
             sources.append(source)
             continue
-        path = _path(config, source)
+        path = kept_in(config, source)
         try:
             token = _kept(path) or _made(path)
             sources.append(msgspec.structs.replace(source, token=(token,)))
@@ -59,14 +59,15 @@ def find_token(config: Config, source: str) -> Secret | None:
         return None
     if found.token:
         return found.token[0]
-    path = _path(config, found)
+    path = kept_in(config, found)
     try:
         return _kept(path)
     except (OSError, ValueError) as error:
         raise ConfigError([_problem(found, path, error)]) from error
 
 
-def _path(config: Config, source: SourceConfig) -> Path:
+def kept_in(config: Config, source: SourceConfig) -> Path:
+    """Where the token made for that source is kept, whether it is there or not."""
     return config.data_dir / "tokens" / source.name
 
 

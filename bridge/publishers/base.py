@@ -51,14 +51,19 @@ class BrokerHealth(msgspec.Struct, frozen=True):
 
     Attributes:
         ready: records can be taken, as far as the last publish and the last probe know.
+        looked: the broker was reached and looked at: reasons, warnings and plans are complete.
         reasons: why not ready, each with its remedy.
         warnings: weak durability and other settings that will hurt; ready all the same.
-        details: small facts (`server_version`, `stream`, `replicas`), text or numbers only.
+        plans: what provisioning would make, where the settings say that it shall only be told (`dry_run`).
+        details: small facts (`server_version`, `stream`, `replicas`), text or numbers only. `max_record_bytes`, on
+            every broker, is its limit on a record with its headers, once it was looked at.
     """
 
     ready: bool
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ()
+    looked: bool = False
     details: dict[str, str | int | bool] = {}
 
 

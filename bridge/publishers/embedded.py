@@ -20,7 +20,7 @@ from bridge.errors import ConfigError, Problem
 from bridge.publishers.nats.supervisor import Backoff
 from bridge.telemetry import broker_facts
 
-__all__ = ["EmbeddedServer", "find_nats_server"]
+__all__ = ["MAX_PAYLOAD_BYTES", "EmbeddedServer", "find_nats_server"]
 
 _LEASH = Path(__file__).with_name("leash.py")
 _START_S = 5.0  # a store of many gigabytes takes longer; then we go on, and are not ready until it is there
@@ -28,7 +28,7 @@ _STOP_S = 7.0  # the leash kills after 5
 _POLL_S = 0.02
 _STABLE_S = 30.0
 _INFO_TIMEOUT_S = 1.0
-_MAX_PAYLOAD_BYTES = 8_388_608  # as far as nats-server goes without a warning; the default is 1 MiB
+MAX_PAYLOAD_BYTES = 8_388_608  # as far as nats-server goes without a warning; the default is 1 MiB
 _LOG_BYTES = 10_485_760
 _LISTEN = "BRIDGE_EMBEDDED_LISTEN"
 
@@ -192,7 +192,7 @@ class EmbeddedServer:
             "# Written by webhook-bridge at each start.",
             f"server_name: {self.server_name}",
             f"listen: {json.dumps(listen)}",
-            f"max_payload: {_MAX_PAYLOAD_BYTES}",
+            f"max_payload: {MAX_PAYLOAD_BYTES}",
             f"log_file: {json.dumps(str((folder / 'server.log').absolute()))}",
             f"logfile_size_limit: {_LOG_BYTES}",
             "logfile_max_num: 2",

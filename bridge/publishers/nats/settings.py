@@ -24,6 +24,7 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
         stream: the JetStream stream that has the subjects.
         subjects: what is published to, wildcards allowed; the stream gets or must have them.
         provision: `create` makes the stream and adds missing subjects; `check` only looks; `off` does not even look.
+        dry_run: for `check`: what `create` would make is told and not made, and permissions are looked at.
         replicas: of a stream that is created.
         retention_s: max_age of a stream that is created.
         dedup_window_s: how long an id must be remembered; duplicate window of a stream that is created.
@@ -45,6 +46,7 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
     subjects: tuple[str, ...]
     stream: str = "EVENTS"
     provision: Literal["create", "check", "off"] = "check"
+    dry_run: bool = False
     replicas: int = 1
     retention_s: int = 604_800
     dedup_window_s: int = 4500

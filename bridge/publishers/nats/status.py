@@ -35,6 +35,7 @@ class Status:
         self._inspection: Inspection | None = None
         self._weaknesses: tuple[Weakness, ...] = ()
         self._server: dict[str, str | int | bool] = {}
+        self._max_payload = 0
         self._doubted_at = 0.0
         self._told_reasons: tuple[str, ...] = ()
         self._told_warnings: tuple[str, ...] = ()
@@ -76,11 +77,12 @@ class Status:
         self._phase = "the publisher is closed"
         self._update()
 
-    def connected(self, *, server_version: str, tls: bool) -> None:
+    def connected(self, *, server_version: str, tls: bool, max_payload: int) -> None:
         """A link is up; what the stream is like is not known yet."""
         self._absence = self._told_absence = self.doubt = None
         self._inspection = None
         self._server = {"server_version": server_version, "tls": tls}
+        self._max_payload = max_payload
         broker_facts.connected(server_version=server_version, tls=tls)
         self._update()
 
@@ -157,7 +159,15 @@ class Status:
         reasons = self._reasons()
         # While there is no link, what was weak still is.
         warnings = tuple(weakness.text for weakness in self._weaknesses)
-        return BrokerHealth(ready=not reasons, reasons=reasons, warnings=warnings, details=self._details())
+        inspection = self._inspection
+        return BrokerHealth(
+            ready=not reasons,
+            reasons=reasons,
+            warnings=warnings,
+            plans=() if inspection is None else inspection.plans,
+            looked=inspection is not None and self._absence is None,
+            details=self._details(),
+        )
 
     def _reasons(self) -> tuple[str, ...]:
         if self._phase is not None:
@@ -182,8 +192,11 @@ class Status:
             "stream": self._settings.stream,
             "sync": "always" if self._settings.always_synced else "unknown",
         }
-        config = None if self._inspection is None else self._inspection.config
-        if config is not None:
+        if self._inspection is None:
+            return details
+        limits = (self._max_payload, self.max_msg_size)
+        details["max_record_bytes"] = min(limit for limit in limits if limit) if any(limits) else 0
+        if (config := self._inspection.config) is not None:
             details |= {
                 "replicas": config.num_replicas,
                 "retention_s": config.max_age // _NS,

@@ -55,6 +55,8 @@ class Inspection(msgspec.Struct, frozen=True):
         reasons: why records cannot be taken, with remedies.
         missing: known not to be there: whoever publishes need not wait for it.
         created, added: what `create` did.
+        plans: what it would do, in a dry run; `config` is then as it would be.
+        doubts: what may go wrong with publishing and cannot be seen for sure.
     """
 
     config: StreamConfig | None = None
@@ -62,6 +64,8 @@ class Inspection(msgspec.Struct, frozen=True):
     missing: bool = False
     created: bool = False
     added: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class _Cluster(msgspec.Struct, frozen=True):
@@ -129,45 +133,57 @@ class _Inspector:
     async def inspect(self) -> Inspection:
         answer = await self._call("INFO")
         if answer.error is not None and answer.error.err_code == _NOT_FOUND:
-            if self._settings.provision != "create":
-                remedy = "create it, or set BRIDGE_PROVISION=create"
-                return _not_ready(f"the stream {self._name!r} does not exist: {remedy}", missing=True)
-            return await self._create()
+            return await self._absent()
         if answer.error is not None or answer.config is None:
             return _not_ready(f"the stream {self._name!r} cannot be looked at: {_said(answer.error)}")
         config = answer.config
         missing = _uncovered(config.get("subjects") or (), self._settings.subjects)
-        if not missing:
-            return self._found(answer)
+        return await self._incomplete(answer, missing) if missing else self._found(answer)
+
+    async def _absent(self) -> Inspection:
+        settings, config = self._settings, self._new_config()
+        if settings.provision != "create":
+            remedy = "create it, or set BRIDGE_PROVISION=create"
+            return _not_ready(f"the stream {self._name!r} does not exist: {remedy}", missing=True)
+        if settings.dry_run:
+            plan = f"create the stream {self._name!r} for {', '.join(settings.subjects)} (copies: {settings.replicas})"
+            return Inspection(config=_typed(config), plans=(plan,))
+        return await self._create(config)
+
+    async def _incomplete(self, answer: _Answer, missing: tuple[str, ...]) -> Inspection:
+        config = answer.config or {}
         if self._settings.provision != "create":
             remedy = "add them to it, or set BRIDGE_PROVISION=create"
             found = f"the stream {self._name!r} does not take {', '.join(missing)}: {remedy}"
             return _not_ready(found, config=_typed(config))
+        if self._settings.dry_run:
+            plan = f"add {', '.join(missing)} to the stream {self._name!r}"
+            return msgspec.structs.replace(self._found(answer), plans=(plan,))
         return await self._add(config, missing)
 
-    async def _create(self) -> Inspection:
-        settings = self._settings
-        answer = await self._call(
-            "CREATE",
-            {
-                "name": self._name,
-                "subjects": settings.subjects,
-                "storage": "file",
-                "retention": "limits",
-                "discard": "new",  # a full stream says so; `old` would acknowledge and drop the oldest
-                "max_age": settings.retention_s * _NS,
-                "duplicate_window": min(settings.dedup_window_s, settings.retention_s) * _NS,
-                "num_replicas": settings.replicas,
-                "allow_msg_ttl": True,
-                "allow_direct": True,
-            },
-        )
+    async def _create(self, config: dict[str, Any]) -> Inspection:
+        answer = await self._call("CREATE", config)
         if answer.error is not None and answer.error.err_code == _NAME_IN_USE:
             answer = await self._call("INFO")
         if answer.error is not None or answer.config is None:
             reason = f"the stream {self._name!r} cannot be created: {_said(answer.error)}{self._remedy(answer.error)}"
             return _not_ready(reason, missing=True)
         return msgspec.structs.replace(self._found(answer), created=True)
+
+    def _new_config(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "name": self._name,
+            "subjects": settings.subjects,
+            "storage": "file",
+            "retention": "limits",
+            "discard": "new",  # a full stream says so; `old` would acknowledge and drop the oldest
+            "max_age": settings.retention_s * _NS,
+            "duplicate_window": min(settings.dedup_window_s, settings.retention_s) * _NS,
+            "num_replicas": settings.replicas,
+            "allow_msg_ttl": True,
+            "allow_direct": True,
+        }
 
     async def _add(self, config: dict[str, Any], missing: tuple[str, ...]) -> Inspection:
         """Add subjects and change nothing else. Those that a new one covers go: a stream's must not overlap."""

@@ -5,14 +5,17 @@ import contextlib
 import random
 from collections.abc import Iterator
 
+import msgspec
+
 from bridge.publishers.nats.dialer import Dialer
 from bridge.publishers.nats.faults import LinkLost, connect_reason
 from bridge.publishers.nats.link import Link
 from bridge.publishers.nats.outbox import Outbox
+from bridge.publishers.nats.permissions import examine
 from bridge.publishers.nats.settings import NatsSettings
 from bridge.publishers.nats.status import Status
 from bridge.publishers.nats.stream import Inspection, inspect
-from bridge.publishers.nats.weakness import weaknesses
+from bridge.publishers.nats.weakness import Weakness, weaknesses
 from bridge.telemetry import broker_facts
 
 __all__ = ["Backoff", "Supervisor"]
@@ -101,7 +104,11 @@ class Supervisor:
         """Use the link until it ends."""
         info = link.client.info
         self._end_grace()
-        self._status.connected(server_version=str(info.get("version", "unknown")), tls=bool(info.get("tls_required")))
+        self._status.connected(
+            server_version=str(info.get("version", "unknown")),
+            tls=bool(info.get("tls_required")),
+            max_payload=link.max_payload,
+        )
         self._outbox.attach(link)
         probing = asyncio.create_task(self._keep_probing(link), name="nats-probe")
         try:
@@ -147,8 +154,11 @@ class Supervisor:
     async def _probe(self, link: Link) -> Inspection:
         settings = self._settings
         found = Inspection() if settings.provision == "off" else await inspect(link.ask, settings)
+        if settings.dry_run:
+            found = await _with_permissions(link, settings, found)
         version = str(link.client.info.get("version", "unknown"))
         weak = weaknesses(settings, found.config, server_version=version, max_payload=link.max_payload)
+        weak += tuple(Weakness(doubt, durability=False) for doubt in found.doubts)
         self._status.inspected(found, weak)
         if found.missing:
             self._outbox.fail_stalled(found.reasons[0])
@@ -166,6 +176,11 @@ class Supervisor:
     def _give_up(self) -> None:
         self._given_up = True
         self._outbox.give_up(_outage(self._status.absence))
+
+
+async def _with_permissions(link: Link, settings: NatsSettings, found: Inspection) -> Inspection:
+    may = await examine(link.ask, settings.subjects)
+    return msgspec.structs.replace(found, reasons=found.reasons + may.reasons, doubts=found.doubts + may.doubts)
 
 
 def _outage(reason: str) -> str:
