@@ -6,17 +6,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 
+from bridge.cli import main
 from tests.brokers import NatsServer, free_ports, stored
 
 TOKEN = "canary-7f3a9c1e5b8d2460"
 WAIT_S = 20.0
+
+
+def run_here(*arguments: str, env: Mapping[str, str], stdin: bytes = b"") -> Result:
+    """A command in this process, with these BRIDGE_ variables and no others: a tenth of the time of a process."""
+    clean = {name: None for name in os.environ if name.startswith("BRIDGE_")}
+    given = {name: value for name, value in env.items() if name.startswith("BRIDGE_")}
+    result = CliRunner().invoke(main, arguments, input=stdin, env={**clean, **given})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:

@@ -4,23 +4,33 @@ Exit codes: 0 done, 1 it did not work (an event refused, a problem found), 2 wro
 """
 
 import sys
+from importlib import import_module
 from importlib.metadata import version
 
 import click
 
-from bridge.cli.check import check
-from bridge.cli.send import send
-from bridge.cli.serve import serve
-from bridge.cli.tail import tail
 from bridge.errors import ConfigError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = ("serve", "check", "send", "tail")
+"""In the order of `--help`. Each is the function of that name in the module of that name."""
 
 
 class _Group(click.Group):
-    """Shows configuration problems as a list instead of a traceback."""
+    """Imports a command when it is called: `check` shall not wait for the web framework of `serve`."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"bridge.cli.{name}"), name)
+        return command
 
     def invoke(self, ctx: click.Context) -> object:
+        """Show configuration problems as a list instead of a traceback."""
         try:
             return super().invoke(ctx)
         except ConfigError as error:
@@ -39,9 +49,3 @@ def main() -> None:
     All settings are BRIDGE_… environment variables; see the README's table. Start with `webhook-bridge serve`,
     then, in other terminals, `webhook-bridge tail` and `webhook-bridge send`.
     """
-
-
-main.add_command(serve)
-main.add_command(check)
-main.add_command(send)
-main.add_command(tail)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.brokers import NatsServer, free_ports, stream_api
-from tests.processes import TOKEN, BridgeProcess
+from tests.processes import TOKEN, BridgeProcess, run_here
 
 Make = Callable[..., BridgeProcess]
 NS = 1_000_000_000
@@ -47,15 +47,15 @@ def check(bridge: Make, broker: NatsServer, tmp_path: Path) -> Iterator[Check]:
 
     def run(*, timeout_s: str = "5", **settings: str) -> tuple[int, dict[str, Any]]:
         login = {"BRIDGE_NATS_USER": "bridge", "BRIDGE_NATS_PASSWORD": PASSWORD}
-        process = bridge(**{"BRIDGE_BROKER": broker.url, **login, **settings})
+        environment = bridge(**{"BRIDGE_BROKER": broker.url, **login, **settings}).env
         if "BRIDGE_SOURCES" in settings:
-            del process.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]
-        result = process.cli("check", "--connect", "--json", "--timeout", timeout_s)
+            del environment["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]
+        result = run_here("check", "--connect", "--json", "--timeout", timeout_s, env=environment)
         assert not data_dir.exists()
-        assert PASSWORD not in result.stdout + result.stderr
-        assert TOKEN not in result.stdout + result.stderr
+        assert PASSWORD not in result.output
+        assert TOKEN not in result.output
         assert result.stderr == ""
-        return result.returncode, json.loads(result.stdout)
+        return result.exit_code, json.loads(result.stdout)
 
     yield run
 
@@ -86,18 +86,18 @@ def streams(broker: NatsServer) -> list[str]:
 
 
 def test_a_good_configuration_exits_0_and_says_what_it_is(bridge: Make) -> None:
-    result = bridge().cli("check")
-    assert result.returncode == 0
+    result = run_here("check", env=bridge().env)
+    assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == "ok      sources: chatlevel; broker: embedded:"
 
 
 def test_every_problem_comes_at_once_by_name_and_exits_1(bridge: Make) -> None:
     broken = bridge(BRIDGE_LISTEN="nowhere", BRIDGE_MAX_IN_FLIGHT="0", BRIDGE_LISTENN="x", BRIDGE_SOURCE_X_TOKEN=TOKEN)
-    result = broken.cli("check")
-    assert result.returncode == 1
+    result = run_here("check", env=broken.env)
+    assert result.exit_code == 1
     for name in ("BRIDGE_LISTEN:", "BRIDGE_MAX_IN_FLIGHT:", "BRIDGE_LISTENN:", "BRIDGE_SOURCE_X_TOKEN:"):
         assert f"problem {name}" in result.stdout
-    report = json.loads(broken.cli("check", "--json").stdout)
+    report = json.loads(run_here("check", "--json", env=broken.env).stdout)
     assert report["ok"] is False
     assert len(report["problems"]) == 4
     assert {"variable", "found", "expected"} == set(report["problems"][0])
@@ -116,7 +116,7 @@ def test_what_is_allowed_and_will_hurt_is_a_warning(bridge: Make, tmp_path: Path
         BRIDGE_SOURCE_OPEN_VERIFY="none",
         BRIDGE_SOURCE_NEW_SUCCESS_STATUS="202",
     )
-    report = json.loads(process.cli("check", "--json").stdout)
+    report = json.loads(run_here("check", "--json", env=process.env).stdout)
     assert report["ok"] is True
     assert {warning["variable"] for warning in report["warnings"]} == {
         "BRIDGE_NATS_PASSWORD",
@@ -131,8 +131,9 @@ def test_what_is_allowed_and_will_hurt_is_a_warning(bridge: Make, tmp_path: Path
 
 
 def test_a_broker_whose_settings_are_wrong_is_not_looked_at(bridge: Make) -> None:
-    result = bridge(BRIDGE_BROKER="nats://", BRIDGE_NATS_USER="x").cli("check", "--connect")
-    assert result.returncode == 1
+    broken = bridge(BRIDGE_BROKER="nats://", BRIDGE_NATS_USER="x")
+    result = run_here("check", "--connect", env=broken.env)
+    assert result.exit_code == 1
     assert "the broker was not looked at" in result.stdout
 
 
@@ -141,18 +142,16 @@ def test_a_broker_whose_settings_are_wrong_is_not_looked_at(bridge: Make) -> Non
 
 def test_an_embedded_broker_is_left_to_serve_or_looked_at_where_it_runs(bridge: Make) -> None:
     running = bridge()
-    before = running.cli("check", "--connect")
-    assert before.returncode == 0
+    before = run_here("check", "--connect", env=running.env)
+    assert before.exit_code == 0
     assert "`serve` starts it" in before.stdout
     running.start()
     after = running.cli("check", "--connect")
     assert after.returncode == 0
     assert "reached (server_version" in after.stdout
-    assert running.cli("check", "--connect").returncode == 0
     unfit = {"BRIDGE_SOURCE_CHATLEVEL_MAX_BODY_BYTES": "8388608"}
-    running.env |= unfit
-    too_large = running.cli("check", "--connect")
-    assert too_large.returncode == 1
+    too_large = run_here("check", "--connect", env=running.env | unfit)
+    assert too_large.exit_code == 1
     assert "BRIDGE_SOURCE_CHATLEVEL_MAX_BODY_BYTES" in too_large.stdout
 
 
