@@ -9,7 +9,12 @@ import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
+import click
+
+from bridge.cli import main as cli
+from bridge.cli.command import Example
 from bridge.config import env_example, variables_table
 from bridge.events.schemas import all_schemas
 from bridge.ingest.outcomes import OUTCOMES
@@ -59,9 +64,36 @@ def metrics_table() -> str:
     return "\n".join(rows)
 
 
+def commands() -> dict[str, click.Command]:
+    """Every command by name, in the order of `--help`."""
+    context = click.Context(cli)
+    return {name: cast("click.Command", cli.get_command(context, name)) for name in cli.list_commands(context)}
+
+
+def examples() -> list[Example]:
+    """Those of every command's `--help`."""
+    return [example for command in commands().values() for example in getattr(command, "examples", ())]
+
+
+def commands_table() -> str:
+    """The README's table of commands and their examples, from what `--help` says."""
+    rows = ["| command | what it does |", "|---|---|"]
+    for name, command in commands().items():
+        what = (command.help or "").split("\n\n")[0].replace("\n", " ")
+        rows.append(f"| `{name}` | {what} |")
+    width = max(len(example.line) for example in examples())
+    lines = (f"{example.line:{width}}  # {example.what}" for example in examples())
+    return "\n".join([*rows, "", "```sh", *lines, "```"])
+
+
 # Files by hand with parts that are not, each between <!-- gen:name --> and <!-- /gen:name -->.
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"variables": variables_table, "answers": outcomes_table, "topics": topics_table},
+    "README.md": {
+        "variables": variables_table,
+        "answers": outcomes_table,
+        "topics": topics_table,
+        "commands": commands_table,
+    },
     "docs/metrics.md": {"metrics": metrics_table},
 }
 

@@ -1,13 +1,14 @@
 """The README says what is so, and every command in it is run by a test."""
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.generated import ROOT, files
-from tests.processes import BridgeProcess
+from tests.generated import ROOT, examples, files
+from tests.processes import BridgeProcess, run_here
 
 README = (ROOT / "README.md").read_text()
 
@@ -37,7 +38,7 @@ def test_generated_files_are_fresh() -> None:
 
 def test_every_command_is_run_by_a_test() -> None:
     commands = [line.partition("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
-    assert set(commands) - {""} == set(RUN_BY)
+    assert set(commands) - {""} == set(RUN_BY) | {example.line for example in examples()}
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for name in RUN_BY.values():
         assert not name.startswith("test_") or f"def {name}(" in tests
@@ -53,6 +54,15 @@ def test_the_first_five_minutes(bridge: Callable[..., BridgeProcess]) -> None:
     assert running.cli("send", "connection.open").returncode == 0
     shown = running.cli("tail", "--all", "--count", "1").stdout
     assert "events.chatlevel.connection.open" in shown
+
+
+def test_every_example_of_the_help_runs(bridge: Callable[..., BridgeProcess]) -> None:
+    running = bridge().start()
+    for example in examples():
+        program, *arguments = shlex.split(example.line.partition("|")[0])
+        assert program == "webhook-bridge"
+        result = run_here(*arguments, env=running.env)
+        assert result.exit_code == 0, f"{example.line}: {result.output}"
 
 
 def test_the_consumer_of_the_readme_consumes(bridge: Callable[..., BridgeProcess], tmp_path: Path) -> None:
