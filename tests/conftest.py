@@ -9,6 +9,8 @@ import trustme
 from nats.js.errors import NotFoundError
 
 from tests.brokers import NatsAddress, shared_nats
+from tests.kafka import KafkaAddress, shared_kafka
+from tests.kafka_operator import KafkaOperator
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +52,40 @@ async def nats_space(nats_server: NatsAddress) -> AsyncIterator[NatsSpace]:
         pass
     finally:
         await client.close()
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaAddress]:
+    """A Kafka that the whole run shares."""
+    with shared_kafka(tmp_path_factory.mktemp("shared-kafka")) as server:
+        yield server
+
+
+class KafkaSpace:
+    """Names on the shared Kafka that belong to one test.
+
+    Attributes:
+        bootstrap: of the broker.
+        prefix: of topics and groups.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = f"test.{secrets.token_hex(6)}"
+
+    def topic(self, name: str = "a") -> str:
+        """A topic of this test; whoever needs it creates it."""
+        return f"{self.prefix}.{name}"
+
+
+@pytest.fixture
+async def kafka_space(kafka_server: KafkaAddress) -> AsyncIterator[KafkaSpace]:
+    """Names of this test's own; its topics are deleted afterwards."""
+    space = KafkaSpace(kafka_server.bootstrap)
+    yield space
+    async with KafkaOperator(space.bootstrap) as operator:
+        if own := [topic for topic in await operator.topics() if topic.startswith(f"{space.prefix}.")]:
+            await operator.delete_topics(*own)
 
 
 @pytest.fixture(scope="session")

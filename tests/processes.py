@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bridge.cli import main
-from tests.brokers import NatsServer, free_ports, stored
+from tests.brokers import NatsServer, stored
+from tests.servers import free_ports
 
 TOKEN = "canary-7f3a9c1e5b8d2460"
 WAIT_S = 20.0

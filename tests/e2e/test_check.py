@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.brokers import NatsServer, free_ports, stream_api
+from tests.brokers import NatsServer, stream_api
 from tests.processes import TOKEN, BridgeProcess, run_here
+from tests.servers import free_ports
 
 Make = Callable[..., BridgeProcess]
 NS = 1_000_000_000

@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from bridge.providers import PROVIDERS
-from tests.brokers import NatsServer, free_ports, stored
+from tests.brokers import NatsServer, stored
 from tests.processes import TOKEN, wait_until
+from tests.servers import free_ports
 from tests.system.containers import ROOT, Buildah, Rootfs
 
 pytestmark = pytest.mark.timeout(300)
