@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help run test system image wheelhouse check lint types fmt gen lock fresh clean
+.PHONY: help run test system image wheelhouse check lint types fmt gen lock fresh bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ lock: $(BIN)/.dev ## resolve the dependencies again into requirements/ (hashes, 
 	@$(COMPILE) --group pyproject.toml:dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 	@$(COMPILE) --extra compression -c requirements/dev.txt pyproject.toml -o requirements/image.txt
+
+bench: $(BIN)/.dev ## what an event costs beside the least it could cost; ARGS="--help" lists options
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 fresh: ## both README commands in a fresh clone in an empty folder
 	@tests/fresh.sh

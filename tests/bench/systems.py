@@ -1,0 +1,136 @@
+"""What is measured: a real broker, and before it the bridge and its floor, each a process of its own."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import nats
+from nats.js.api import StreamConfig
+
+from tests.bench import floor
+from tests.brokers import NatsServer, free_ports
+from tests.processes import TOKEN, BridgeProcess
+
+__all__ = ["BROKERS", "Broker", "System", "bridge", "floor_of"]
+
+_DEDUP_WINDOW_S = 4500  # as the bridge asks for: the broker's part of the cost is the same for both
+
+
+class System(msgspec.Struct, frozen=True):
+    """A server that takes webhooks.
+
+    Attributes:
+        name: `floor` or `bridge`.
+        port: where it listens.
+        path: of its webhook.
+        pid: of its process.
+    """
+
+    name: str
+    port: int
+    path: str
+    pid: int
+
+
+class Broker(Protocol):
+    """A real broker of this run's own.
+
+    Attributes:
+        kind: as `tests.bench.floor` names it.
+        address: for the floor's client.
+        settings: the bridge's variables for it.
+        pid: of its process.
+        about: version and how durable it is.
+    """
+
+    kind: str
+    address: str
+    settings: dict[str, str]
+    pid: int | None
+    about: str
+
+    def empty(self) -> None:
+        """Throw away what is stored, so that no disk fills up and all rounds find the same."""
+        ...
+
+
+class _Nats:
+    kind = "nats"
+
+    def __init__(self, server: NatsServer, sync: str) -> None:
+        self.address = server.url
+        self.pid = server.pid
+        self.settings = {"BRIDGE_BROKER": server.url, "BRIDGE_PROVISION": "create"}
+        version = asyncio.run(self._make_floor())
+        self.about = f"nats-server {version}, one node, file store, sync_interval {sync}"
+
+    async def _make_floor(self) -> str:
+        client = await nats.connect(self.address)
+        config = StreamConfig(
+            name="FLOOR", subjects=[floor.TOPIC], duplicate_window=_DEDUP_WINDOW_S, max_age=7 * 86400, num_replicas=1
+        )
+        await client.jetstream().add_stream(config)
+        version = client.connected_server_version
+        await client.close()
+        return f"{version.major}.{version.minor}.{version.patch}"
+
+    def empty(self) -> None:
+        asyncio.run(self._empty())
+
+    async def _empty(self) -> None:
+        client = await nats.connect(self.address)
+        for stream in await client.jetstream().streams_info():
+            await client.jetstream().purge_stream(str(stream.config.name))
+        await client.close()
+
+
+@contextlib.contextmanager
+def _nats(folder: Path, sync: str) -> Iterator[Broker]:
+    with NatsServer(folder / "nats", sync=f'"{sync}"') as server:
+        yield _Nats(server, sync)
+
+
+BROKERS = {"nats": _nats}
+
+
+@contextlib.contextmanager
+def bridge(folder: Path, broker: Broker) -> Iterator[System]:
+    """The bridge as its users run it."""
+    process = BridgeProcess(folder / "bridge", **broker.settings)
+    try:
+        process.start()
+        assert process.process
+        yield System("bridge", process.port, f"/webhooks/chatlevel/{TOKEN}", process.process.pid)
+    finally:
+        if process.process is not None and process.process.poll() is None:
+            process.stop()
+
+
+@contextlib.contextmanager
+def floor_of(broker: Broker, kind: str) -> Iterator[System]:
+    """The least there could be."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", floor.__name__, kind, broker.address, str(port)]
+    with subprocess.Popen(command) as process:
+        try:
+            _await_port(port, process)
+            yield System("floor", port, "/webhooks/floor", process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise SystemExit("the floor did not start")
