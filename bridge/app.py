@@ -10,10 +10,12 @@ from bridge.broker import make_embedded, make_publisher
 from bridge.config import Address, Config, SourceConfig, make_tables
 from bridge.errors import ConfigError, Problem
 from bridge.ingest.app import make_ingest_app
+from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Entrance, Ingest
 from bridge.ingest.outcomes import OUTCOMES
 from bridge.ingest.pipeline import Pipeline, Prepared
 from bridge.ingest.protocol import HttpLimits, make_protocol
+from bridge.ingest.seen import SeenIds
 from bridge.ops.app import Readiness, make_ops_app
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Provider
@@ -22,7 +24,7 @@ from bridge.publishers.base import Publisher
 from bridge.publishers.embedded import EmbeddedServer
 from bridge.routing import topics
 from bridge.server import HttpServer
-from bridge.telemetry.facts import Facts
+from bridge.telemetry.facts import Facts, SourceFacts
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.process import watch_process
 
@@ -129,7 +131,6 @@ class Bridge:
         config = self.config
         self.ingest = Ingest(
             {source.name: self._entrance(source, publisher) for source in config.sources},
-            publisher,
             self.facts,
             max_in_flight=config.max_in_flight,
             on_published=self._on_published,
@@ -155,6 +156,9 @@ class Bridge:
 
     def _entrance(self, source: SourceConfig, publisher: Publisher) -> Entrance:
         provider, table = self._providers[source.provider], self._tables[source.name]
+        facts = self.facts.source(
+            source.name, types=table.known, topics=topics([table]), outcomes=[outcome.code for outcome in OUTCOMES]
+        )
         return Entrance(
             name=source.name,
             verifier=None if source.verify == "none" else TokenVerifier([token.reveal() for token in source.token]),
@@ -165,13 +169,18 @@ class Bridge:
                 dialect=publisher.dialect,
                 devices=frozenset(source.devices),
             ),
-            facts=self.facts.source(
-                source.name, types=table.known, topics=topics([table]), outcomes=[outcome.code for outcome in OUTCOMES]
-            ),
+            dedup=self._dedup(source.name, publisher, facts),
+            facts=facts,
             success_status=source.success_status,
             deadline_s=source.deadline_ms / 1000,
             max_body_bytes=source.max_body_bytes,
         )
+
+    def _dedup(self, source: str, publisher: Publisher, facts: SourceFacts) -> DedupTable:
+        config = self.config
+        seen = SeenIds(window_s=config.dedup_window_s, max_ids=config.dedup_max_ids, on_forgotten=facts.forgotten)
+        self.metrics.watch("bridge_dedup_ids", source, read=seen.__len__)
+        return DedupTable(publisher.publish, seen, facts)
 
     def _watch(self, publisher: Publisher, ingest: Ingest) -> None:
         """What /metrics reads where it is known."""

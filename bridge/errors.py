@@ -77,15 +77,25 @@ class UndecodableBody(BridgeError):
 
 
 class PublishError(BridgeError):
-    """The broker did not confirm the record. `retriable` says whether the same record may be taken later."""
+    """The broker did not confirm the record.
+
+    Attributes:
+        retriable: whether the same record may be taken later.
+        maybe_stored: whether the broker may have it all the same: it was sent, and what became of it is unknown.
+    """
 
     retriable: ClassVar[bool]
+    maybe_stored: bool = False
 
 
 class BrokerUnavailable(PublishError):
-    """The broker cannot take records now; whether this one was stored may be unknown."""
+    """The broker cannot take records now."""
 
     retriable = True
+
+    def __init__(self, reason: str, *, maybe_stored: bool = False) -> None:
+        super().__init__(reason)
+        self.maybe_stored = maybe_stored
 
 
 class RecordRefused(PublishError):

@@ -306,6 +306,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "retries and late ones become duplicates (Chatlevel: 3990 s); longer costs memory, in the broker too.",
         ),
     ] = 4500
+    dedup_max_ids: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            le=100_000_000,
+            description="How many records a source may have in that window before the oldest are forgotten, and late "
+            "retries of those become duplicates. Each costs about 110 bytes of memory; the default is enough for 110 "
+            "records a second.",
+        ),
+    ] = 500_000
     header_timeout_ms: Annotated[
         int,
         Meta(ge=100, le=60_000, description="A connection whose request header is not complete by then is closed."),

@@ -5,8 +5,10 @@ truthfully what became of it. One deadline covers reading and publishing. Every 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from time import perf_counter
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -22,12 +24,14 @@ from bridge.errors import (
 )
 from bridge.ingest import outcomes
 from bridge.ingest.answers import answer, answer_method_not_allowed
+from bridge.ingest.deadline import Deadline
+from bridge.ingest.dedup import DedupTable, Fate
 from bridge.ingest.outcomes import Outcome
 from bridge.ingest.pipeline import Pipeline, Prepared
 from bridge.ingest.traceparent import valid_traceparent
 from bridge.providers.base import Delivery
 from bridge.providers.signatures import TokenVerifier
-from bridge.publishers.base import Publisher, Record
+from bridge.publishers.base import Record
 from bridge.telemetry.facts import Facts, SourceFacts
 
 __all__ = ["Entrance", "Ingest", "Rejected"]
@@ -52,6 +56,7 @@ class Entrance(msgspec.Struct, frozen=True):
         name: the source's name.
         verifier: None only where VERIFY=none was said aloud.
         pipeline: bytes to records.
+        dedup: takes the records.
         facts: gets one outcome per delivery.
         success_status: what the provider counts as success.
         deadline_s: from the end of the headers to the answer.
@@ -61,6 +66,7 @@ class Entrance(msgspec.Struct, frozen=True):
     name: str
     verifier: TokenVerifier | None
     pipeline: Pipeline
+    dedup: DedupTable
     facts: SourceFacts
     success_status: int
     deadline_s: float
@@ -73,7 +79,6 @@ class Ingest:
     def __init__(
         self,
         entrances: Mapping[str, Entrance],
-        publisher: Publisher,
         facts: Facts,
         *,
         max_in_flight: int,
@@ -83,17 +88,16 @@ class Ingest:
 
         Args:
             entrances: by source name.
-            publisher: takes the records.
             facts: gets the outcome of what belongs to no source.
             max_in_flight: deliveries under way at once; one more is answered 503.
-            on_published: called after each success, for a person who watches; None costs nothing.
+            on_published: called with what has become durable, for a person who watches; None costs nothing.
         """
         self._entrances = {name.encode(): entrance for name, entrance in entrances.items()}
-        self._publish = publisher.publish
         self.facts = facts
         self._max_in_flight = max_in_flight
         self._on_published = on_published
         self.in_flight = 0
+        self._late_answers: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -118,23 +122,35 @@ class Ingest:
             await _answer(send, outcomes.OVERLOADED, detail)
             return
         self.in_flight += 1
+        deadline = Deadline(partial(self._answer_late, entrance, scope, send, began))
         try:
-            ids = await self._deliver(entrance, segments, scope, receive, began)
+            ids = await self._deliver(entrance, segments, scope, receive, began=began, deadline=deadline)
         except Rejected as rejected:
-            _tell(scope, entrance.facts, rejected.outcome, rejected.detail, took_s=perf_counter() - began)
-            await _answer(send, rejected.outcome, rejected.detail)
+            if not deadline.missed:
+                _tell(scope, entrance.facts, rejected.outcome, rejected.detail, took_s=perf_counter() - began)
+                await _answer(send, rejected.outcome, rejected.detail)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is ours: the provider shall try again
-            detail = "a fault of the bridge"
             entrance.facts.failed(error)
-            _tell(scope, entrance.facts, outcomes.INTERNAL_ERROR, detail, took_s=perf_counter() - began)
-            await _answer(send, outcomes.INTERNAL_ERROR, detail)
+            if not deadline.missed:
+                detail = "a fault of the bridge"
+                _tell(scope, entrance.facts, outcomes.INTERNAL_ERROR, detail, took_s=perf_counter() - began)
+                await _answer(send, outcomes.INTERNAL_ERROR, detail)
         else:
-            await answer(send, entrance.success_status, {"ids": ids})
+            if not deadline.missed:
+                await answer(send, entrance.success_status, {"ids": ids})
         finally:
+            deadline.end()
             self.in_flight -= 1
 
     async def _deliver(
-        self, entrance: Entrance, segments: list[bytes], scope: HTTPScope, receive: Receive, began: float
+        self,
+        entrance: Entrance,
+        segments: list[bytes],
+        scope: HTTPScope,
+        receive: Receive,
+        *,
+        began: float,
+        deadline: Deadline,
     ) -> list[str]:
         headers = dict(scope["headers"])
         if entrance.verifier is not None and not entrance.verifier.verify(_presented(segments, headers, scope)):
@@ -144,61 +160,81 @@ class Ingest:
         if encoding.strip().lower() not in (b"identity", b""):
             raise Rejected(outcomes.UNSUPPORTED_ENCODING, "send the body without a Content-Encoding")
         prepared: list[Prepared] = []
+        fates: list[Fate] = []
         try:
-            async with asyncio.timeout(entrance.deadline_s):
+            async with deadline.within(entrance.deadline_s):
                 body = await _read_body(receive, headers, entrance.max_body_bytes)
                 received = perf_counter()
                 delivery = Delivery(body, headers, datetime.now(UTC))
                 prepared = entrance.pipeline.prepare(delivery, valid_traceparent(headers.get(b"traceparent")))
                 handed_over = perf_counter()
-                await self._publish_all(prepared)
+                records = _records(prepared)
+                fates = [Fate.UNKNOWN] * len(records)
+                await entrance.dedup.publish_all(records, deadline, fates)
         except TimeoutError:
             if not prepared:
                 detail = f"the body did not arrive within {entrance.deadline_s:g} s"
                 raise Rejected(outcomes.BODY_TIMEOUT, detail) from None
-            entrance.facts.unanswered(sum(len(item.records) for item in prepared))
-            detail = f"the broker did not acknowledge within {entrance.deadline_s:g} s"
-            raise Rejected(outcomes.DEADLINE_EXCEEDED, detail) from None
+            raise Rejected(outcomes.DEADLINE_EXCEEDED, _unacknowledged(entrance)) from None
         except UndecodableBody as error:
             raise Rejected(outcomes.UNDECODABLE, str(error)) from error
         except DeviceNotAllowed as error:
             raise Rejected(outcomes.DEVICE_NOT_ALLOWED, str(error)) from error
         except PublishError as error:
             raise Rejected(_publish_outcome(error), str(error)) from error
+        finally:
+            self._tell_published(entrance.facts, prepared, fates)
+        if deadline.missed:
+            return []
         now = perf_counter()
         entrance.facts.delivered(
-            prepared,
             body_bytes=len(body),
             verify_s=verified - began,
             decode_s=handed_over - received,
             ack_s=now - handed_over,
             took_s=now - began,
         )
-        if self._on_published is not None:
-            self._on_published(prepared)
-        return [item.event.id for item in prepared]
+        return _accepted(entrance.facts, prepared)
 
-    async def _publish_all(self, prepared: list[Prepared]) -> None:
-        """Hand all records over in order; return when all are acknowledged."""
-        records = (
-            prepared[0].records if len(prepared) == 1 else [record for item in prepared for record in item.records]
-        )
-        if len(records) == 1:
-            await self._publish(records[0])
-            return
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._publish_quietly(record)) for record in records]
-        for task in tasks:
-            if error := task.result():
-                raise error
+    def _tell_published(self, facts: SourceFacts, prepared: list[Prepared], fates: list[Fate]) -> None:
+        """Whatever becomes of the delivery: what is durable now is not published again."""
+        published = [item for item, own in _with_fates(prepared, fates) if _made_durable(own)]
+        for item in published:
+            facts.published(item.event, item.label)
+        if published and self._on_published is not None:
+            self._on_published(published)
 
-    async def _publish_quietly(self, record: Record) -> PublishError | None:
-        """One failed record of a batch must not cancel the others: they may be stored, which a retry then skips."""
-        try:
-            await self._publish(record)
-        except PublishError as error:
-            return error
-        return None
+    def _answer_late(self, entrance: Entrance, scope: HTTPScope, send: Send, began: float) -> None:
+        """The deadline has come while the delivery goes on for others."""
+        outcome, detail = outcomes.DEADLINE_EXCEEDED, _unacknowledged(entrance)
+        _tell(scope, entrance.facts, outcome, detail, took_s=perf_counter() - began)
+        task = asyncio.create_task(_answer(send, outcome, detail), name="late-answer")
+        self._late_answers.add(task)
+        task.add_done_callback(self._late_answers.discard)
+
+
+def _records(prepared: list[Prepared]) -> Sequence[Record]:
+    """All records of a delivery, in order."""
+    return prepared[0].records if len(prepared) == 1 else [record for item in prepared for record in item.records]
+
+
+def _accepted(facts: SourceFacts, prepared: list[Prepared]) -> list[str]:
+    """The ids to answer with; what was dropped on purpose is told here, for only now it is gone."""
+    for item in prepared:
+        if not item.records:
+            facts.dropped(item.event, item.label)
+    return [item.event.id for item in prepared]
+
+
+def _with_fates(prepared: list[Prepared], fates: list[Fate]) -> Iterator[tuple[Prepared, list[Fate]]]:
+    rest = iter(fates)
+    for item in prepared:
+        yield item, list(islice(rest, len(item.records)))
+
+
+def _made_durable(fates: list[Fate]) -> bool:
+    """Whether an event is on all its topics now, and was not before."""
+    return Fate.PUBLISHED in fates and Fate.UNKNOWN not in fates
 
 
 async def _answer(send: Send, outcome: Outcome, detail: str) -> None:
@@ -253,6 +289,10 @@ def _presented(segments: list[bytes], headers: Mapping[bytes, bytes], scope: HTT
         pairs = parse_qsl(query.decode("latin-1"), encoding="latin-1")
         presented += [value.encode("latin-1") for name, value in pairs if name in _TOKEN_PARAMETERS][:1]
     return presented
+
+
+def _unacknowledged(entrance: Entrance) -> str:
+    return f"the broker did not acknowledge within {entrance.deadline_s:g} s"
 
 
 def _publish_outcome(error: PublishError) -> Outcome:

@@ -91,7 +91,8 @@ class Publisher(Protocol):
         in order on one key are stored in that order.
 
         Raises:
-            BrokerUnavailable: not taken now. At once when an outage is already known, so that callers do not queue.
+            BrokerUnavailable: not taken now; with `maybe_stored` where the record was sent and its fate is unknown. At
+                once when an outage is already known, so that callers do not queue.
             RecordTooLarge: over the broker's limit, headers included. The connection stays usable.
             RecordRefused: never will be taken.
         """

@@ -5,8 +5,8 @@ chooses becomes a label without a cap.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any
 
 import structlog
 
@@ -14,21 +14,12 @@ from bridge.events.model import Event
 from bridge.telemetry.instruments import Count
 from bridge.telemetry.metrics import Metrics
 
-__all__ = ["Addressed", "Facts", "SourceFacts"]
+__all__ = ["Facts", "SourceFacts"]
 
 OTHER = "other"
 _MAX_DRIFT_FIELDS = 200  # distinct (source, type, field) kept; a hostile sender must not grow the registry
 # The names of fields are the sender's: a phone number or a token used as a key must not get into a label.
 _field_like = re.compile(r"(?=.{1,64}\Z)[A-Za-z_]{1,24}[0-9]{0,2}(\.[A-Za-z_]{1,24}[0-9]{0,2})*\Z").match
-
-
-class Addressed(Protocol):
-    """A record, as far as it is counted."""
-
-    @property
-    def topic(self) -> str:
-        """Where it goes."""
-        ...
 
 
 class Facts:
@@ -75,6 +66,12 @@ class Facts:
         """The process changed its phase: `serving`, `stopping`, `stopped`."""
         self._log.info(event, **details)
 
+    def forgotten(self, source: str, count: int) -> None:
+        """See `SourceFacts.forgotten`."""
+        self._log.warning(
+            "dedup_ids_forgotten", source=source, count=count, remedy="raise BRIDGE_DEDUP_MAX_IDS, and memory with it"
+        )
+
     def drifted(self, source: str, event_type: str, fields: Iterable[str]) -> None:
         """An event has fields that the schema does not know: a line for each when it is first seen."""
         for field in fields:
@@ -110,7 +107,9 @@ class SourceFacts:
         for outcome in outcomes:
             metrics.count("bridge_deliveries_total", name, outcome)
         self._accepted = metrics.count("bridge_deliveries_total", name, "accepted")
+        self._duplicate = metrics.count("bridge_records_duplicate_total", name)
         self._ambiguous = metrics.count("bridge_records_ambiguous_total", name)
+        self._forgotten = metrics.count("bridge_dedup_ids_forgotten_total", name)
         self._published = {label: metrics.count("bridge_events_published_total", name, label) for label in types}
         self._records = {topic: metrics.count("bridge_records_published_total", topic) for topic in topics}
         self._other_topic = metrics.count("bridge_records_published_total", OTHER)
@@ -122,7 +121,6 @@ class SourceFacts:
 
     def delivered(
         self,
-        events: Iterable[tuple[Event, str, Sequence[Addressed]]],
         *,
         body_bytes: int,
         verify_s: float,
@@ -130,10 +128,9 @@ class SourceFacts:
         ack_s: float,
         took_s: float,
     ) -> None:
-        """All events of a delivery are durable, or dropped on purpose. No line: success is silent.
+        """A delivery is answered with success. No line: success is silent.
 
         Args:
-            events: each with its type as a label, of which there are few, and its records; none: dropped.
             body_bytes: its size.
             verify_s: to prove the sender.
             decode_s: from the body to records.
@@ -146,15 +143,40 @@ class SourceFacts:
         self._decode.observe(decode_s)
         self._ack.observe(ack_s)
         self._duration.observe(took_s)
-        for event, label, records in events:
-            if records:
-                (self._published.get(label) or self._published_as(label)).inc()
-                for record in records:
-                    self._records.get(record.topic, self._other_topic).inc()
-            else:
-                self._metrics.count("bridge_events_dropped_total", self._name, label).inc()
-            if event.drift:
-                self._facts.drifted(self._name, label, event.drift)
+
+    def stored(self, topic: str) -> None:
+        """A record was acknowledged."""
+        self._records.get(topic, self._other_topic).inc()
+
+    def duplicate(self) -> None:
+        """A record was durable before. No line: retries are nothing to look into."""
+        self._duplicate.inc()
+
+    def ambiguous(self) -> None:
+        """A publish ended without an answer; the line is that of its delivery's outcome."""
+        self._ambiguous.inc()
+
+    def forgotten(self, count: int) -> None:
+        """Too many ids are to be remembered, so the oldest were forgotten."""
+        self._forgotten.inc(count)
+        self._facts.forgotten(self._name, count)
+
+    def published(self, event: Event, label: str) -> None:
+        """An event is durable on all its topics, and was not before.
+
+        Args:
+            event: the event.
+            label: its type as a label, of which there are few.
+        """
+        (self._published.get(label) or self._published_as(label)).inc()
+        if event.drift:
+            self._facts.drifted(self._name, label, event.drift)
+
+    def dropped(self, event: Event, label: str) -> None:
+        """An event was accepted and goes nowhere, on purpose; see `published`."""
+        self._metrics.count("bridge_events_dropped_total", self._name, label).inc()
+        if event.drift:
+            self._facts.drifted(self._name, label, event.drift)
 
     def rejected(
         self, outcome: str, status: int, *, detail: str, client: str | None, took_s: float | None = None
@@ -167,10 +189,6 @@ class SourceFacts:
     def failed(self, error: BaseException) -> None:
         """See `Facts.failed`."""
         self._facts.failed(self._name, error)
-
-    def unanswered(self, records: int) -> None:
-        """The deadline came before the broker's answer for so many records; the rejection's line tells of it."""
-        self._ambiguous.inc(records)
 
     def _published_as(self, label: str) -> Count:
         """Of a type that nobody declared: open providers make them up, and routing caps their labels."""

@@ -54,7 +54,7 @@ METRICS = (
     Metric(
         "bridge_events_published_total",
         "counter",
-        "Events whose delivery was accepted: the broker has acknowledged them.",
+        "Events that the broker has acknowledged; each once, however often the provider repeats it.",
         ("source", "type"),
     ),
     Metric(
@@ -63,11 +63,24 @@ METRICS = (
         "Events answered with success and not published, since a rule or UNKNOWN=drop says so.",
         ("source", "type"),
     ),
-    Metric("bridge_records_published_total", "counter", "Records acknowledged for accepted deliveries.", ("topic",)),
+    Metric("bridge_records_published_total", "counter", "Records that the broker has acknowledged.", ("topic",)),
+    Metric(
+        "bridge_records_duplicate_total",
+        "counter",
+        "Records that were durable before, so that nothing was published: retries, and equal requests at once.",
+        ("source",),
+    ),
     Metric(
         "bridge_records_ambiguous_total",
         "counter",
-        "Records whose delivery ended without an answer of the broker: stored or not, the retry is deduplicated.",
+        "Publishes that ended without the broker's answer: stored or not, the retry is published; Kafka keeps a copy.",
+        ("source",),
+    ),
+    Metric("bridge_dedup_ids", "gauge", "Ids of durable records that are remembered.", ("source",)),
+    Metric(
+        "bridge_dedup_ids_forgotten_total",
+        "counter",
+        "Ids forgotten before their window was over, beyond `BRIDGE_DEDUP_MAX_IDS`: late retries become duplicates.",
         ("source",),
     ),
     Metric(

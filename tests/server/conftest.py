@@ -13,9 +13,11 @@ import httpx
 import pytest
 
 from bridge.ingest.app import make_ingest_app
+from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Entrance, Ingest
 from bridge.ingest.pipeline import Pipeline
 from bridge.ingest.protocol import HttpLimits, make_protocol
+from bridge.ingest.seen import SeenIds
 from bridge.providers import PROVIDERS
 from bridge.providers.signatures import TokenVerifier
 from bridge.publishers.base import HeaderDialect, Record
@@ -115,6 +117,7 @@ async def serve() -> AsyncIterator[Serve]:
         facts = Facts(metrics)
         routed = RoutedSource(name="shop", types=provider.event_types)
         table = build_tables([routed], routes=routes, template=DEFAULT_TEMPLATE)["shop"]
+        source_facts = facts.source("shop", types=table.known, topics=topics([table]), outcomes=[])
         entrance = Entrance(
             name="shop",
             verifier=TokenVerifier([TOKEN, NEXT_TOKEN]) if verify else None,
@@ -125,17 +128,13 @@ async def serve() -> AsyncIterator[Serve]:
                 dialect=publisher.dialect,
                 devices=devices,
             ),
-            facts=facts.source(
-                "shop",
-                types=table.known,
-                topics=topics([table]),
-                outcomes=[],
-            ),
+            dedup=DedupTable(publisher.publish, SeenIds(window_s=4500, max_ids=10_000), source_facts),
+            facts=source_facts,
             success_status=success_status,
             deadline_s=deadline_s,
             max_body_bytes=max_body_bytes,
         )
-        ingest = Ingest({"shop": entrance}, publisher, facts, max_in_flight=max_in_flight)  # type: ignore[arg-type]
+        ingest = Ingest({"shop": entrance}, facts, max_in_flight=max_in_flight)
         limits = HttpLimits(
             header_timeout_s=header_timeout_s, max_header_bytes=max_header_bytes, max_body_bytes=max_body_bytes
         )

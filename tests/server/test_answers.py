@@ -227,7 +227,7 @@ async def test_no_acknowledgement_is_503_at_the_deadline_and_not_later(serve: Se
 async def test_more_than_the_cap_in_flight_is_503_at_once(serve: Serve) -> None:
     served = await serve(max_in_flight=2)
     entered, release = served.hold()
-    waiting = [asyncio.create_task(served.post(BODY)) for _ in range(2)]
+    waiting = [asyncio.create_task(served.post(BODY.replace(b"480213", b"%d" % n))) for n in (1, 2)]
     await entered.acquire()
     await entered.acquire()
     response = await served.post(BODY)
@@ -263,9 +263,10 @@ async def test_each_delivery_counts_once(serve: Serve) -> None:
 async def test_a_valid_traceparent_goes_into_event_and_header_and_a_broken_one_does_not(serve: Serve) -> None:
     served = await serve()
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    for header in (trace, "00-zz", "ff-" + trace[3:]):
-        await served.post(BODY, headers={"traceparent": header})
+    for device, header in enumerate((trace, "00-zz", "ff-" + trace[3:]), start=1):
+        await served.post(BODY.replace(b"480213", b"%d" % device), headers={"traceparent": header})
     first, *broken = served.publisher.records
+    assert len(broken) == 2
     assert first.headers["traceparent"] == json.loads(first.value)["traceparent"] == trace
     assert all("traceparent" not in record.headers and b"traceparent" not in record.value for record in broken)
 

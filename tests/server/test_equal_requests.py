@@ -1,0 +1,74 @@
+"""Equal requests at the public port: what each of them is told, and when."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import httpx
+
+from bridge.providers import PROVIDERS
+from tests.server.conftest import Serve
+
+BODY = PROVIDERS["chatlevel"].sample("message.received", now=datetime(2026, 3, 2, 8, tzinfo=UTC))
+
+
+async def test_a_retry_is_answered_as_the_first_was_and_published_once(serve: Serve) -> None:
+    served = await serve()
+    answers = [await served.post(BODY) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert len({answer.text for answer in answers}) == 1
+    assert len(served.publisher.records) == 1
+    assert served.outcomes() == {"accepted": 5}
+    assert served.metrics.value("bridge_records_duplicate_total", "shop") == 4
+    assert served.metrics.value("bridge_events_published_total", "shop", "message.received") == 1
+
+
+async def test_fifty_equal_requests_at_once_are_published_once(serve: Serve) -> None:
+    served = await serve()
+    entered, release = served.hold()
+    async with httpx.AsyncClient() as client:
+        posting = [asyncio.create_task(client.post(served.url, content=BODY)) for _ in range(50)]
+        await entered.acquire()
+        while served.ingest.in_flight < 50:
+            await asyncio.sleep(0.01)
+        release.set()
+        assert {answer.status_code for answer in await asyncio.gather(*posting)} == {200}
+    assert len(served.publisher.records) == 1
+
+
+async def test_the_first_is_answered_at_its_deadline_while_its_publish_goes_on_for_the_second(serve: Serve) -> None:
+    served = await serve(deadline_s=0.8)
+    entered, release = served.hold()
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as client:
+        first = asyncio.create_task(client.post(served.url, content=BODY))
+        await entered.acquire()
+        await asyncio.sleep(0.5)  # nothing but time: the second's deadline is this much later
+        second = asyncio.create_task(served.post(BODY))
+        answer = await first
+        assert (answer.status_code, answer.json()["error"]) == (503, "deadline_exceeded")
+        assert 0.7 < answer.elapsed.total_seconds() < 1.0
+        release.set()
+        assert (await second).status_code == 200
+        # the connection of the one that was answered by another task is as good as any
+        again = await client.post(served.url, content=BODY)
+        assert again.json() == (await second).json()
+    assert served.outcomes() == {"deadline_exceeded": 1, "accepted": 2}
+    assert len(served.publisher.records) == 1
+    assert served.metrics.value("bridge_events_published_total", "shop", "message.received") == 1
+    assert served.metrics.value("bridge_records_duplicate_total", "shop") == 2
+    assert served.ingest.in_flight == 0
+
+
+async def test_without_an_acknowledgement_all_are_answered_at_their_deadlines_and_the_publish_ends(
+    serve: Serve,
+) -> None:
+    served = await serve(deadline_s=0.3)
+    entered, _never = served.hold()
+    async with httpx.AsyncClient() as client:
+        answers = await asyncio.gather(*(client.post(served.url, content=BODY) for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert all(answer.elapsed.total_seconds() < 0.6 for answer in answers)
+    while served.ingest.in_flight:
+        await asyncio.sleep(0.01)
+    assert served.metrics.value("bridge_records_ambiguous_total", "shop") == 1
+    await entered.acquire()
+    assert entered.locked()  # one publish for all ten
