@@ -16,7 +16,7 @@ from bridge.errors import ConfigError, Problem
 from bridge.publishers.embedded import find_nats_server
 from bridge.telemetry import logs
 
-__all__ = ["check"]
+__all__ = ["Report", "check"]
 
 # Without these the broker that would be looked at is not the one that is meant, or what is looked for there.
 _DECIDE_THE_BROKER = (
