@@ -1,16 +1,17 @@
 """The configured broker: Config -> publisher or reader. Where a kind of broker is chosen, once."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import datetime
-from typing import Literal
 
 import msgspec
 
 from bridge.config import Config, Secret, SourceConfig, read_secret_file
-from bridge.publishers.base import Publisher
+from bridge.publishers.base import Publisher, Received, Since
 from bridge.publishers.embedded import EmbeddedServer
-from bridge.publishers.nats import NatsPublisher, NatsSettings, Received, follow
-from bridge.routing import Table, subjects
+from bridge.publishers.kafka import KafkaPublisher, KafkaSettings, Sasl, Topic
+from bridge.publishers.kafka import reader as kafka_reader
+from bridge.publishers.nats import NatsPublisher, NatsSettings
+from bridge.publishers.nats import reader as nats_reader
+from bridge.routing import Table, subjects, topics
 
 __all__ = [
     "Reader",
@@ -26,7 +27,15 @@ __all__ = [
 _GROWTH_FACTOR = 2
 _ENVELOPE_BYTES = 4096
 
-Reader = Callable[[Literal["new", "all"] | datetime], AsyncIterator[Received]]
+_MECHANISMS: Mapping[str, Sasl | None] = {
+    "none": None,
+    "plain": "PLAIN",
+    "scram-sha-256": "SCRAM-SHA-256",
+    "scram-sha-512": "SCRAM-SHA-512",
+    "oauthbearer": "OAUTHBEARER",
+}
+
+Reader = Callable[[Since], AsyncIterator[Received]]
 
 
 def make_embedded(config: Config) -> EmbeddedServer | None:
@@ -39,6 +48,8 @@ def make_embedded(config: Config) -> EmbeddedServer | None:
 
 def make_publisher(config: Config, tables: Mapping[str, Table], embedded: EmbeddedServer | None) -> Publisher:
     """A publisher for the configured broker, or for our embedded one; it takes every topic of the tables."""
+    if config.broker.kind == "kafka":
+        return KafkaPublisher(_kafka_settings(config, tables))
     if embedded is not None:
         return NatsPublisher(_nats_settings(config, tables, (embedded.url,), embedded.server_name))
     return NatsPublisher(_nats_settings(config, tables, config.broker.servers, None))
@@ -49,6 +60,9 @@ def make_probe(config: Config, tables: Mapping[str, Table]) -> Publisher:
 
     To an embedded broker it speaks where `serve` runs one; it starts none.
     """
+    if config.broker.kind == "kafka":
+        kafka = _kafka_settings(config, tables)
+        return KafkaPublisher(msgspec.structs.replace(kafka, dry_run=True, max_record_bytes=0))
     embedded = make_embedded(config)
     servers = config.broker.servers if embedded is None else (embedded.url,)
     settings = _nats_settings(config, tables, servers, None)
@@ -68,14 +82,13 @@ def largest_body_bytes(limit_bytes: int) -> int:
 
 def make_reader(config: Config, tables: Mapping[str, Table]) -> Reader:
     """Follows every topic of the tables."""
+    if config.broker.kind == "kafka":
+        kafka = _kafka_settings(config, tables)
+        return lambda since: kafka_reader.follow(kafka, [topic.name for topic in kafka.topics], since=since)
     embedded = make_embedded(config)
     servers = config.broker.servers if embedded is None else (embedded.url,)
-    settings = _nats_settings(config, tables, servers, None)
-
-    def read(since: Literal["new", "all"] | datetime) -> AsyncIterator[Received]:
-        return follow(settings, settings.subjects, since=since)
-
-    return read
+    nats = _nats_settings(config, tables, servers, None)
+    return lambda since: nats_reader.follow(nats, nats.subjects, since=since)
 
 
 def _nats_settings(
@@ -105,6 +118,41 @@ def _nats_settings(
         expected_server_name=server_name,
         always_synced=config.broker.kind == "embedded",
     )
+
+
+def _kafka_settings(config: Config, tables: Mapping[str, Table]) -> KafkaSettings:
+    kafka, sensitive = config.kafka, _only_sensitive(tables)
+    return KafkaSettings(
+        servers=tuple(server.removeprefix("kafka://") for server in config.broker.servers),
+        topics=tuple(Topic(name, sensitive=name in sensitive) for name in topics(tables.values())),
+        provision=config.provision,
+        partitions=kafka.partitions or None,
+        replication=kafka.replication or None,
+        retention_s=kafka.retention_s,
+        dedup_window_s=config.dedup_window_s,
+        require_durable=config.require_durable,
+        max_record_bytes=max(map(largest_record_bytes, config.sources)),
+        compression=None if kafka.compression == "none" else kafka.compression,
+        linger_ms=kafka.linger_ms,
+        sasl=_MECHANISMS[kafka.sasl],
+        user=kafka.user,
+        password=_reader(kafka.password),
+        token=_reader(kafka.token),
+        tls=kafka.tls,
+        tls_ca_file=kafka.tls_ca_file,
+        tls_cert_file=kafka.tls_cert_file,
+        tls_key_file=kafka.tls_key_file,
+    )
+
+
+def _only_sensitive(tables: Mapping[str, Table]) -> frozenset[str]:
+    """Topics that have credentials and nothing else: what is created for them keeps its records for minutes."""
+    sensitive, other = set[str](), set[str]()
+    for table in tables.values():
+        names = {event_type.name for event_type in table.source.types if event_type.sensitive}
+        for name, found in table.known.items():
+            (sensitive if name in names else other).update(route.topic for route in found.routes)
+    return frozenset(sensitive - other)
 
 
 def _reader(secret: Secret | None) -> Callable[[], str] | None:

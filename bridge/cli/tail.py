@@ -21,7 +21,7 @@ from bridge.cli.console import PersonConsole
 from bridge.config import load, make_tables
 from bridge.errors import BrokerUnavailable
 from bridge.providers import PROVIDERS
-from bridge.publishers.nats import Received
+from bridge.publishers.base import Received
 
 __all__ = ["tail"]
 

@@ -1,11 +1,12 @@
 """The settings: BRIDGE_ environment variables, read and checked once at start, frozen from then on."""
 
 from bridge.config.advice import advise
+from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.load import load, survey
 from bridge.config.render import describe, env_example, variables_table
 from bridge.config.routes import make_tables
 from bridge.config.secrets import Secret, read_secret_file, split_secrets
-from bridge.config.settings import Config, NatsConfig, SourceConfig
+from bridge.config.settings import Config, SourceConfig
 from bridge.config.tokens import ensure_tokens, find_token
 from bridge.config.values import Address, Broker
 from bridge.config.variables import Variable, variables
@@ -14,6 +15,7 @@ __all__ = [
     "Address",
     "Broker",
     "Config",
+    "KafkaConfig",
     "NatsConfig",
     "Secret",
     "SourceConfig",

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.reader import Reader
 from bridge.config.routes import make_tables
-from bridge.config.settings import Config, NatsConfig
+from bridge.config.settings import Config
 from bridge.config.sources import read_sources
 from bridge.config.validate import validate
 from bridge.config.variables import variables
@@ -62,8 +63,9 @@ def survey(
         if variable.field != "sources"
     }
     nats = {variable.field: reader.read(variable, variable.name) for variable in variables(NatsConfig)}
+    kafka = {variable.field: reader.read(variable, variable.name) for variable in variables(KafkaConfig)}
     sources = read_sources(reader, providers)
-    config = Config(**own, nats=NatsConfig(**nats), sources=sources)
+    config = Config(**own, nats=NatsConfig(**nats), kafka=KafkaConfig(**kafka), sources=sources)
     if "BRIDGE_PROVISION" not in reader.given and config.broker.kind != "embedded":
         config = msgspec.structs.replace(config, provision="check")
     problems = [*reader.problems, *_unknown(env, reader), *validate(config, reader.given, reader.broken)]

@@ -56,7 +56,10 @@ def describe(config: Config) -> dict[str, Any]:
     """
     described = _described(config)
     described["sources"] = {source.name: _described(source) for source in config.sources}
-    described["nats"] = _described(config.nats)
+    if config.broker.kind == "kafka":
+        described["kafka"] = _described(config.kafka)
+    else:
+        described["nats"] = _described(config.nats)
     if config.broker.kind == "embedded":
         described["nats"] = {name: described["nats"][name] for name in ("stream", "retention_s")}
     else:
@@ -76,7 +79,7 @@ def _described(struct: Config | SourceConfig | msgspec.Struct) -> dict[str, Any]
             found[f"{field.name}s"] = len(value)
         elif isinstance(value, bool | int | str):
             found[field.name] = value
-        elif field.name not in ("nats", "sources"):
+        elif field.name not in ("nats", "kafka", "sources"):
             found[field.name] = text_of(value)
     return found
 

@@ -3,7 +3,8 @@
 The loader, the README's table, `.env.example` and whatever else shows settings walk these fields (`variables`);
 a new setting is one field here.
 
-Not here: reading them (`load`) and the rules between them (`validate`).
+Not here: those of one kind of broker (`broker_settings`), reading them (`load`) and the rules between them
+(`validate`).
 
 A description says the effect first, then the traps. Of a field's `extra`: `group` opens a group of the rendered
 tables and holds for the fields after it, `default` words a default that depends on other settings, `expected` words a
@@ -16,11 +17,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.secrets import Secret
 from bridge.config.values import Address, Broker
 from bridge.routing import DEFAULT_TEMPLATE
 
-__all__ = ["Config", "NatsConfig", "SourceConfig"]
+__all__ = ["Config", "SourceConfig"]
 
 
 class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +75,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             ge=1024,
             le=8_388_608,
             description="The largest body; above it 413. Twice this and 4 KiB must fit into the broker's largest "
-            "message (NATS: `max_payload`, 1 MiB).",
+            "message (NATS: `max_payload`, 1 MiB; Kafka: `max.message.bytes`, 1 MiB).",
         ),
     ] = 262_144
     devices: Annotated[
@@ -106,89 +108,6 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"BRIDGE_SOURCE_{self.name.upper().replace('-', '_')}_{field.upper()}"
 
 
-class NatsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How to use NATS. The variables are BRIDGE_NATS_<FIELD>."""
-
-    stream: Annotated[
-        str,
-        Meta(
-            pattern=r"\A[A-Za-z0-9_-]{1,64}\Z",
-            description="The JetStream stream that holds the events' subjects.",
-            extra={"expected": "1 to 64 characters of A-Z a-z 0-9 _ -"},
-        ),
-    ] = "EVENTS"
-    replicas: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=5,
-            description="Copies of the stream when it is created: 3 on a cluster survives the loss of a server, 1 "
-            "loses events with its disk.",
-        ),
-    ] = 1
-    retention_s: Annotated[
-        int,
-        Meta(
-            ge=60,
-            le=315_360_000,
-            description="How long events stay when the stream is created. Consumers that are away longer lose events; "
-            "not below `BRIDGE_DEDUP_WINDOW_S`.",
-        ),
-    ] = 604_800
-    user: Annotated[
-        str | None,
-        Meta(
-            description="The user, together with the password.",
-            examples=["bridge"],
-        ),
-    ] = None
-    password: Annotated[Secret | None, Meta(description="The user's password.", extra={"placeholder": "changeme"})] = (
-        None
-    )
-    token: Annotated[
-        Secret | None,
-        Meta(description="The server's token, where it uses one for all.", extra={"placeholder": "changeme"}),
-    ] = None
-    nkey: Annotated[
-        Secret | None,
-        Meta(description="The user's nkey seed, the text that begins with `SU`.", extra={"placeholder": "SU…"}),
-    ] = None
-    creds: Annotated[
-        Secret | None,
-        Meta(
-            description="The content of a `.creds` file (user JWT and seed); with `_FILE` the path of one.",
-            extra={"placeholder": "-----BEGIN NATS USER JWT-----…"},
-        ),
-    ] = None
-    tls_ca_file: Annotated[
-        Path | None,
-        Meta(
-            description="The certificates that the server's must be signed by; PEM.",
-            examples=["/etc/nats/ca.pem"],
-            extra={"default": "the system's"},
-        ),
-    ] = None
-    tls_cert_file: Annotated[
-        Path | None, Meta(description="Our client certificate for mTLS; PEM.", examples=["/etc/nats/client.pem"])
-    ] = None
-    tls_key_file: Annotated[
-        Path | None,
-        Meta(description="Its key, without a pass phrase; PEM.", examples=["/etc/nats/client-key.pem"]),
-    ] = None
-    tls_first: Annotated[
-        bool,
-        Meta(description="TLS before the server's first word; only for servers with `handshake_first`, others hang."),
-    ] = False
-    tls_hostname: Annotated[
-        str | None,
-        Meta(
-            description="The name in the server's certificate, where it is not the host of the URL.",
-            examples=["nats.internal"],
-            extra={"default": "the URL's host"},
-        ),
-    ] = None
-
-
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The bridge's settings. The variables are BRIDGE_<FIELD>; what `load` returns fulfils every rule."""
 
@@ -196,17 +115,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Broker,
         Meta(
             description="Where the events go. `embedded:` runs a NATS server of our own, its store in the data "
-            "directory; `nats://` and `tls://` take several hosts of one cluster. Credentials have variables of their "
-            "own.",
-            examples=["nats://nats-0:4222,nats-1:4222", "tls://nats.example.com:4222"],
+            "directory; `nats://`, `tls://` (NATS with TLS) and `kafka://` take several hosts of one cluster. "
+            "Credentials have variables of their own.",
+            examples=["nats://nats-0:4222,nats-1:4222", "kafka://kafka-0:9092,kafka-1:9092"],
             extra={"group": "Broker"},
         ),
     ] = Broker("embedded")
     provision: Annotated[
         Literal["create", "check", "off"],
         Meta(
-            description="What to do about the stream at start: `create` makes it and adds missing subjects, never "
-            "takes away; `check` names what is missing and is not ready; `off` does not look.",
+            description="What to do about the stream or the topics at start: `create` makes them and adds missing "
+            "subjects, never takes away; `check` names what is missing and is not ready; `off` does not judge.",
             extra={"default": "`create` for `embedded:`, else `check`"},
         ),
     ] = "create"
@@ -287,6 +206,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     nats: NatsConfig = NatsConfig()
+    kafka: KafkaConfig = KafkaConfig()
     max_in_flight: Annotated[
         int,
         Meta(

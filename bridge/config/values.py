@@ -11,7 +11,7 @@ __all__ = ["Address", "Broker", "Unfit", "shown"]
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]+(?<!-)(\.(?!-)[A-Za-z0-9_-]+(?<!-))*\.?\Z", re.ASCII)
 _MAX_PORT = 65_535
 _MAX_SHOWN = 60
-_NATS_PORT = 4222
+_PORTS = {"nats": 4222, "tls": 4222, "kafka": 9092}
 
 
 class Unfit(ValueError):
@@ -80,34 +80,36 @@ class Broker(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: `embedded` is a NATS server of our own.
-        servers: URLs with scheme and port, `nats://host:4222` or `tls://host:4222`; none if embedded.
+        servers: URLs with scheme and port, `nats://host:4222`, `tls://host:4222` or `kafka://host:9092`; none if
+            embedded.
     """
 
-    kind: Literal["embedded", "nats"]
+    kind: Literal["embedded", "nats", "kafka"]
     servers: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `embedded:`, or `nats://` or `tls://` and hosts separated by commas.
+        """From `embedded:`, or `nats://`, `tls://` or `kafka://` and hosts separated by commas.
 
         Raises:
-            Unfit: anything else, credentials in the URL and Kafka among them.
+            Unfit: anything else, credentials in the URL among them.
         """
-        expected = "embedded:, nats://host:4222[,host2:4222] or tls://host:4222[,host2:4222]"
+        expected = "embedded:, or nats://, tls:// or kafka:// and host:port[,host2:port]"
         if "@" in text:
             # URLs end up in logs, process lists and error pages; settings marked as secret do not
             raise Unfit(
-                "the hosts alone, and BRIDGE_NATS_USER with BRIDGE_NATS_PASSWORD, or BRIDGE_NATS_TOKEN",
+                "the hosts alone, and BRIDGE_NATS_USER with BRIDGE_NATS_PASSWORD (or BRIDGE_KAFKA_…), or a token",
                 "has credentials in the URL",
             )
         if text in ("embedded:", "embedded"):
             return cls("embedded")
         scheme, separator, hosts = text.partition("://")
-        if scheme == "kafka":
-            raise Unfit(expected, "names a Kafka broker, which this version does not support yet")
-        if scheme not in ("nats", "tls") or not separator:
+        if scheme not in _PORTS or not separator:
             raise Unfit(expected)
-        return cls("nats", tuple(_server(scheme, host.strip(), expected) for host in hosts.split(",")))
+        return cls(
+            "kafka" if scheme == "kafka" else "nats",
+            tuple(_server(scheme, host.strip(), expected) for host in hosts.split(",")),
+        )
 
     @property
     def tls(self) -> bool:
@@ -122,7 +124,7 @@ def _server(scheme: str, text: str, expected: str) -> str:
     text = text.removeprefix(f"{scheme}://")  # nats://a,nats://b is as clear as nats://a,b
     has_port = re.search(r":[0-9]*\Z", text) is not None and (not text.startswith("[") or "]:" in text)
     try:
-        address = Address.parse(text if has_port else f"{text}:{_NATS_PORT}")
+        address = Address.parse(text if has_port else f"{text}:{_PORTS[scheme]}")
     except Unfit:
         raise Unfit(expected) from None
     if not address.port:

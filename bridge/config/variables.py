@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec.structs import FieldInfo
 
+from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.secrets import Secret
-from bridge.config.settings import Config, NatsConfig, SourceConfig
+from bridge.config.settings import Config, SourceConfig
 
 __all__ = ["SOURCE_PREFIX", "Variable", "text_of", "variables"]
 
@@ -95,6 +96,8 @@ def _walk(struct: type[msgspec.Struct], prefix: str, group: str) -> Iterator[Var
     for field in msgspec.structs.fields(struct):
         if field.type is NatsConfig:
             yield from _walk(NatsConfig, "BRIDGE_NATS_", "NATS")
+        elif field.type is KafkaConfig:
+            yield from _walk(KafkaConfig, "BRIDGE_KAFKA_", "Kafka")
         elif typing.get_origin(field.type) is Annotated:
             variable = _variable(struct, field, prefix, group)
             group = variable.group

@@ -5,11 +5,22 @@ It owns its connection: connecting, noticing that it is dead, building a new one
 connection, and the client library below it does not either (one owner per retry).
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal, Protocol
 
 import msgspec
 
-__all__ = ["BrokerHealth", "HeaderDialect", "Publisher", "Record"]
+__all__ = ["BrokerHealth", "HeaderDialect", "Publisher", "ReadSecret", "Received", "Record", "Since"]
+
+ReadSecret = Callable[[], str]
+"""Gives a secret's value of today. Called at each connect, so a rotated file is picked up without a restart.
+
+May raise OSError or ValueError: the connect then fails with a reason and is tried again.
+"""
+
+Since = Literal["new", "all"] | datetime
+"""Where a reader begins: with what is stored from now on, with the oldest record kept, or with a time's."""
 
 
 class HeaderDialect(msgspec.Struct, frozen=True):
@@ -44,6 +55,26 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     headers: dict[str, str]
     dedup_id: str
     ttl_s: int | None = None
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A record as a reader sees it.
+
+    Attributes:
+        topic: Kafka topic or NATS subject.
+        key: None on NATS, which has no keys; the event's `partitionkey` is it.
+        value: the encoded event.
+        headers: as sent.
+        time: when the broker stored it, UTC.
+        seq: its place in the stream, or in its partition.
+    """
+
+    topic: str
+    key: str | None
+    value: bytes
+    headers: dict[str, str]
+    time: datetime
+    seq: int
 
 
 class BrokerHealth(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from bridge.errors import ConfigError, Problem
-from bridge.publishers.nats.supervisor import Backoff
+from bridge.publishers.supervision import Backoff
 from bridge.telemetry import broker_facts
 
 __all__ = ["MAX_PAYLOAD_BYTES", "EmbeddedServer", "find_nats_server"]

@@ -13,12 +13,17 @@ __all__ = [
     "embedded_exited",
     "embedded_failed",
     "embedded_started",
+    "login_unreadable",
     "lost",
     "not_ready",
+    "partitions_changed",
     "ready",
+    "replaced",
+    "sent_again",
     "stream_created",
     "subjects_added",
     "supervision_failed",
+    "topics_created",
     "totals",
     "unreachable",
     "weak",
@@ -30,10 +35,10 @@ totals: Counter[str] = Counter()
 """How often it happened, by name of the metric."""
 
 
-def connected(*, server_version: str, tls: bool) -> None:
-    """A link is up."""
+def connected(**server: str | int | bool) -> None:
+    """A link is up to a broker of which these small facts are known."""
     totals["bridge_broker_links_opened_total"] += 1
-    _log.info("broker_connected", server_version=server_version, tls=tls)
+    _log.info("broker_connected", **server)
 
 
 def lost(reason: str) -> None:
@@ -91,3 +96,28 @@ def embedded_exited(code: int | None, *, retry_in_s: float) -> None:
 def embedded_failed(reason: str) -> None:
     """Our own nats-server could not be started again; it is tried once more."""
     _log.error("embedded_failed", reason=reason)
+
+
+def topics_created(topics: Sequence[str]) -> None:
+    """Topics were not there and now are."""
+    _log.info("topics_created", topics=list(topics))
+
+
+def partitions_changed(topic: str, *, before: int, now: int) -> None:
+    """Keys of this topic have other partitions from now on: their order breaks at this moment (K12)."""
+    _log.warning("topic_partitions_changed", topic=topic, before=before, now=now)
+
+
+def replaced(reason: str) -> None:
+    """A link that still worked in part was exchanged for a new one."""
+    _log.warning("broker_link_replaced", reason=reason)
+
+
+def sent_again(records: int) -> None:
+    """Records whose first sending may have been stored go over another link: a copy of each is possible."""
+    _log.warning("records_sent_again", records=records)
+
+
+def login_unreadable(reason: str) -> None:
+    """The login's file changed and cannot be read: the one in use stays."""
+    _log.warning("broker_login_unreadable", reason=reason)

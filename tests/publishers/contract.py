@@ -35,6 +35,7 @@ class Harness(ABC):
     has_keys: ClassVar[bool]  # whether keys are part of a stored record
     bad_topics: ClassVar[tuple[str, ...]]  # which the broker could never take
     secrets: tuple[str, ...] = ()  # in the settings, to be seen nowhere
+    passing_tasks: ClassVar[int] = 0  # of the client library, which come and go while it looks for the broker
 
     @abstractmethod
     def make(self) -> Publisher:
@@ -289,7 +290,7 @@ class PublisherContract:
             for number in range(1, 1000):
                 await publish_and_cancel(number)
             assert live_objects() - before < 500  # half an object each; the rest is the library's own
-            assert len(tasks()) == tasks_before
+            assert abs(len(tasks()) - tasks_before) <= harness.passing_tasks
 
     # ---- what it says
 

@@ -16,8 +16,7 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bridge.publishers.nats import NatsSettings
-from bridge.publishers.nats.dialer import _tls_context
+from bridge.publishers.tls import make_context
 from tests.brokers import NatsServer
 from tests.proxy import Proxy
 from tests.publishers.conftest import Start, reasons
@@ -224,8 +223,7 @@ async def test_n11_tls_before_the_first_word(server: NatsServer, start: Start, c
 
 
 def test_n11_less_than_tls_1_2_is_not_spoken(certificates: Certificates) -> None:
-    settings = NatsSettings(servers=("tls://x",), subjects=(), tls_ca_file=certificates.ca)
-    context = _tls_context(settings)
+    context = make_context(certificates.ca, None, None, prefix="BRIDGE_NATS_TLS")
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from bridge.errors import BrokerUnavailable
-from bridge.publishers.nats import NatsSettings, Received, Since, follow
+from bridge.publishers.base import Received, Since
+from bridge.publishers.nats import NatsSettings, follow
 from tests.brokers import NatsServer
 from tests.publishers.conftest import Start
 from tests.publishers.contract import publish_until_taken, record

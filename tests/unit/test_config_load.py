@@ -1,5 +1,6 @@
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -222,7 +223,7 @@ def test_broker_addresses(text: str, servers: tuple[str, ...]) -> None:
     ],
 )
 def test_other_brokers_are_refused(text: str) -> None:
-    assert "embedded:, nats://host:4222" in problems(BRIDGE_BROKER=text)["BRIDGE_BROKER"].expected
+    assert "embedded:, or nats://, tls:// or kafka://" in problems(BRIDGE_BROKER=text)["BRIDGE_BROKER"].expected
 
 
 def test_credentials_in_the_brokers_url_are_refused_unseen() -> None:
@@ -232,8 +233,70 @@ def test_credentials_in_the_brokers_url_are_refused_unseen() -> None:
         assert "BRIDGE_NATS_USER" in problem.expected
 
 
-def test_kafka_is_refused_by_name() -> None:
-    assert "Kafka" in problems(BRIDGE_BROKER="kafka://host:9092")["BRIDGE_BROKER"].found
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("kafka://a:9092", ("kafka://a:9092",)),
+        ("kafka://a,b:9093", ("kafka://a:9092", "kafka://b:9093")),
+        ("kafka://[::1]:9092,kafka://b", ("kafka://[::1]:9092", "kafka://b:9092")),
+    ],
+)
+def test_kafka_is_named_by_its_url(text: str, servers: tuple[str, ...]) -> None:
+    broker = loaded(BRIDGE_BROKER=text).broker
+    assert (broker.kind, broker.servers) == ("kafka", servers)
+
+
+KAFKA = {"BRIDGE_BROKER": "kafka://a"}
+LOGIN = {"BRIDGE_KAFKA_USER": "u", "BRIDGE_KAFKA_PASSWORD": "p"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "variable", "expected"),
+    [
+        ({"BRIDGE_KAFKA_PARTITIONS": "3"}, "BRIDGE_KAFKA_PARTITIONS", "BRIDGE_BROKER=kafka://"),
+        ({**KAFKA, "BRIDGE_NATS_USER": "u", "BRIDGE_NATS_PASSWORD": "p"}, "BRIDGE_NATS_USER", "BRIDGE_BROKER=nats://"),
+        ({**KAFKA, "BRIDGE_KAFKA_SASL": "plain"}, "BRIDGE_KAFKA_USER", "BRIDGE_KAFKA_SASL=plain"),
+        ({**KAFKA, "BRIDGE_KAFKA_SASL": "plain"}, "BRIDGE_KAFKA_PASSWORD", "BRIDGE_KAFKA_SASL=plain"),
+        ({**KAFKA, "BRIDGE_KAFKA_SASL": "oauthbearer"}, "BRIDGE_KAFKA_TOKEN", "BRIDGE_KAFKA_SASL=oauthbearer"),
+        ({**KAFKA, "BRIDGE_KAFKA_SASL": "oauthbearer", **LOGIN}, "BRIDGE_KAFKA_USER", "plain or scram-sha-256"),
+        ({**KAFKA, **LOGIN}, "BRIDGE_KAFKA_PASSWORD", "plain or scram-sha-256"),
+        ({**KAFKA, "BRIDGE_KAFKA_TOKEN": "t"}, "BRIDGE_KAFKA_TOKEN", "oauthbearer"),
+        ({**KAFKA, "BRIDGE_KAFKA_RETENTION_S": "60"}, "BRIDGE_KAFKA_RETENTION_S", "4500"),
+        ({**KAFKA, "BRIDGE_KAFKA_COMPRESSION": "brotli"}, "BRIDGE_KAFKA_COMPRESSION", "zstd"),
+    ],
+)
+def test_what_does_not_fit_kafka_is_told_by_name(settings: dict[str, str], variable: str, expected: str) -> None:
+    assert expected in problems(**settings)[variable].expected
+
+
+def test_kafka_tls_files_ask_for_tls(certificate: tuple[str, str, str]) -> None:
+    authority, chain, key = certificate
+    files = {
+        "BRIDGE_KAFKA_TLS_CA_FILE": authority,
+        "BRIDGE_KAFKA_TLS_CERT_FILE": chain,
+        "BRIDGE_KAFKA_TLS_KEY_FILE": key,
+    }
+    found = problems(**KAFKA, **files)
+    assert {problem.expected for problem in found.values()} == {"BRIDGE_KAFKA_TLS=true"}
+    assert found.keys() == files.keys()
+    assert loaded(**KAFKA, **files, BRIDGE_KAFKA_TLS="true").kafka.tls
+
+
+@pytest.mark.parametrize("sasl", ["plain", "scram-sha-256", "SCRAM-SHA-512"])
+def test_a_kafka_login_is_taken_whole(sasl: str) -> None:
+    kafka = loaded(**KAFKA, **LOGIN, BRIDGE_KAFKA_SASL=sasl).kafka
+    assert kafka.sasl == sasl.lower()
+    assert kafka.password is not None
+    assert kafka.password.reveal() == "p"
+
+
+def test_k11_a_compression_that_is_not_installed_is_a_problem_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cramjam", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    for name in ("snappy", "lz4", "zstd"):
+        problem = problems(**KAFKA, BRIDGE_KAFKA_COMPRESSION=name)["BRIDGE_KAFKA_COMPRESSION"]
+        assert "webhook-bridge[compression]" in problem.expected
+    assert loaded(**KAFKA, BRIDGE_KAFKA_COMPRESSION="gzip").kafka.compression == "gzip"
 
 
 @pytest.mark.parametrize(

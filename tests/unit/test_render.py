@@ -10,6 +10,7 @@ import pytest
 from bridge.config import (
     Broker,
     Config,
+    KafkaConfig,
     NatsConfig,
     Secret,
     SourceConfig,
@@ -42,6 +43,7 @@ def test_every_variable_is_in_the_table_and_in_the_example_once() -> None:
         "Sources",
         "Routing",
         "NATS",
+        "Kafka",
         "Limits",
         "Logs",
     ]
@@ -58,8 +60,9 @@ def test_every_row_has_three_cells_and_a_meaning() -> None:
 def test_every_field_says_what_it_does() -> None:
     described = {variable.field for variable in variables()}
     fields = {*Config.__struct_fields__, *SourceConfig.__struct_fields__, *NatsConfig.__struct_fields__}
+    fields |= set(KafkaConfig.__struct_fields__)
 
-    assert fields - described == {"nats", "name", "provider"}
+    assert fields - described == {"nats", "kafka", "name", "provider"}
     for variable in variables():
         assert str(variable.meta.description).endswith("."), variable.name
 
@@ -92,7 +95,7 @@ def test_the_examples_default_lines_change_nothing(name: str) -> None:
     with pytest.raises(ConfigError) as raised:
         load({name: ASSIGNMENTS[name]}, providers=PROVIDERS)
     for problem in raised.value.problems:
-        assert re.search("embedded broker|cannot be read|is not set", problem.found)
+        assert re.search("embedded broker|BRIDGE_BROKER is|cannot be read|is not set", problem.found)
 
 
 def test_describe_has_the_effective_settings_and_no_secret() -> None:

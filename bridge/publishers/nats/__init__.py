@@ -6,7 +6,7 @@ stream, `weakness` at what is risky about it, `status` tells all that as health.
 """
 
 from bridge.publishers.nats.publisher import NatsPublisher
-from bridge.publishers.nats.reader import Received, Since, follow
-from bridge.publishers.nats.settings import NatsSettings, ReadSecret
+from bridge.publishers.nats.reader import follow
+from bridge.publishers.nats.settings import NatsSettings
 
-__all__ = ["NatsPublisher", "NatsSettings", "ReadSecret", "Received", "Since", "follow"]
+__all__ = ["NatsPublisher", "NatsSettings", "follow"]

@@ -2,16 +2,17 @@
 
 import contextlib
 import re
-import ssl
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from nats.aio.client import RawCredentials
 
+from bridge.publishers.base import ReadSecret
 from bridge.publishers.nats.faults import CannotConnect
 from bridge.publishers.nats.link import Link
-from bridge.publishers.nats.settings import NatsSettings, ReadSecret
+from bridge.publishers.nats.settings import NatsSettings
+from bridge.publishers.tls import make_context
 
 __all__ = ["Dialer"]
 
@@ -87,7 +88,9 @@ class Dialer:
         settings = self._settings
         # Servers found by discovery are known by address alone; their certificates are for the name we were given.
         name = settings.tls_hostname or (server if server in self._configured else self._configured[0]).hostname
-        return {"tls": _tls_context(settings), "tls_hostname": name, "tls_handshake_first": settings.tls_first}
+        files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
+        context = make_context(*files, prefix="BRIDGE_NATS_TLS")
+        return {"tls": context, "tls_hostname": name, "tls_handshake_first": settings.tls_first}
 
 
 def _split(server: str) -> SplitResult:
@@ -128,21 +131,3 @@ def _clean_creds(text: str) -> str:
         f"-----BEGIN NATS USER JWT-----\n{jwt[1]}\n------END NATS USER JWT------\n"
         f"-----BEGIN USER NKEY SEED-----\n{seed[1]}\n------END USER NKEY SEED------\n"
     )
-
-
-def _tls_context(settings: NatsSettings) -> ssl.SSLContext:
-    """Read at each connect, so renewed files are picked up."""
-    try:
-        context = ssl.create_default_context(cafile=settings.tls_ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise CannotConnect(f"BRIDGE_NATS_TLS_CA_FILE cannot be used ({type(error).__name__})") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.tls_cert_file is not None:
-        try:
-            # An empty pass phrase: without one OpenSSL would ask the terminal for it, and block.
-            context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password="")
-        except (OSError, ssl.SSLError) as error:
-            raise CannotConnect(
-                f"BRIDGE_NATS_TLS_CERT_FILE and _KEY_FILE cannot be used ({type(error).__name__})"
-            ) from error
-    return context

@@ -6,6 +6,7 @@ import ssl
 from nats import errors
 
 from bridge.publishers.nats.client import NotOurServer, TlsNotOffered
+from bridge.publishers.tls import UnusableFile, certificate_reason, wants_client_certificate
 
 __all__ = ["CannotConnect", "Denied", "LinkLost", "NoResponders", "connect_reason", "lost_reason"]
 
@@ -28,8 +29,6 @@ class CannotConnect(Exception):
 
 _LOGIN = "check BRIDGE_NATS_USER, _PASSWORD, _TOKEN, _NKEY or _CREDS"
 _INBOX = "allow it to subscribe to _INBOX.>"
-_HOSTNAME_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
-_EXPIRED = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED
 
 # What the server says before it ends a link, in lower case (nats-server's errors.go), and what that means for us.
 _SERVER_ERRORS = (
@@ -51,10 +50,11 @@ _SERVER_ERRORS = (
 
 def connect_reason(error: BaseException) -> str:
     """Why a link did not come up."""
-    if isinstance(error, CannotConnect):
+    if isinstance(error, CannotConnect | UnusableFile):
         return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate_reason(error)
+        other_name = "BRIDGE_NATS_TLS_HOSTNAME or another BRIDGE_BROKER"
+        return certificate_reason(error, prefix="BRIDGE_NATS_TLS", other_name=other_name)
     for kind, reason in _CONNECT_ERRORS:
         if isinstance(error, kind):
             return reason
@@ -107,15 +107,7 @@ _LOST_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def _certificate_reason(error: ssl.SSLCertVerificationError) -> str:
-    if error.verify_code in _HOSTNAME_MISMATCH:
-        return "the broker's certificate is for another name: set BRIDGE_NATS_TLS_HOSTNAME or another BRIDGE_BROKER"
-    if error.verify_code in _EXPIRED:
-        return "the broker's certificate has expired or is not valid yet: renew it"
-    return "the broker's certificate is not signed by a trusted authority: set BRIDGE_NATS_TLS_CA_FILE"
-
-
 def _tls_reason(error: ssl.SSLError) -> str:
-    if "CERTIFICATE_REQUIRED" in (error.reason or "") or "HANDSHAKE_FAILURE" in (error.reason or ""):
+    if wants_client_certificate(error):
         return "the broker asks for a client certificate: set BRIDGE_NATS_TLS_CERT_FILE and _KEY_FILE"
     return f"TLS failed ({error.reason or 'no reason given'}): check BRIDGE_NATS_TLS_FIRST and the certificates"

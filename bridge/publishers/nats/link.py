@@ -8,7 +8,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bridge.errors import BrokerUnavailable, PublishError, RecordTooLarge
+from bridge.errors import BrokerUnavailable, RecordTooLarge
+from bridge.publishers.entry import Entry as BaseEntry
 from bridge.publishers.nats.client import NatsClient
 from bridge.publishers.nats.faults import CannotConnect, Denied, LinkLost, NoResponders, lost_reason
 from bridge.publishers.nats.settings import NatsSettings
@@ -24,41 +25,15 @@ _MAX_UNSENT_BYTES = 16_777_216
 _DENIED = "our user may not publish to this topic: allow it to publish to the subjects of all topics"
 
 
-class Entry:
-    """A record under way: its bytes, and the future its caller waits on.
+class Entry(BaseEntry):
+    """A record under way. Its future gets the raw answer; its token names that too."""
 
-    Attributes:
-        token: its place in the order of acceptance; names its answer too.
-        future: gets the raw answer, or the error.
-        home: the dict that holds it now, under its token.
-        losses: how many links ended while it was on its way.
-    """
-
-    __slots__ = ("future", "head", "home", "losses", "token", "topic", "value")
+    __slots__ = ("head", "value")
 
     def __init__(self, token: int, topic: str, head: bytes, value: bytes, future: asyncio.Future[bytes]) -> None:
-        self.token = token
-        self.topic = topic
+        super().__init__(token, topic, future)
         self.head = head
         self.value = value
-        self.future = future
-        self.home = _NOWHERE
-        self.losses = 0
-
-    def put(self, home: "dict[int, Entry]") -> None:
-        """Move to another holder."""
-        self.home.pop(self.token, None)
-        home[self.token] = self
-        self.home = home
-
-    def fail(self, error: PublishError) -> None:
-        """Give its caller an error."""
-        self.home.pop(self.token, None)
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-_NOWHERE: dict[int, Entry] = {}
 
 
 class Link:

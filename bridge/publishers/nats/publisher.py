@@ -13,7 +13,7 @@ from bridge.publishers.nats.link import Entry
 from bridge.publishers.nats.outbox import Outbox
 from bridge.publishers.nats.records import encode_head
 from bridge.publishers.nats.settings import NatsSettings
-from bridge.publishers.nats.status import Status
+from bridge.publishers.nats.status import NatsStatus
 from bridge.publishers.nats.supervisor import Supervisor
 
 __all__ = ["NatsPublisher"]
@@ -35,7 +35,7 @@ class NatsPublisher:
 
     def __init__(self, settings: NatsSettings) -> None:
         self._tokens = itertools.count(1)
-        self._status = Status(settings)
+        self._status = NatsStatus(settings)
         self._outbox = Outbox(self._on_stalled)
         self._supervisor = Supervisor(settings, self._outbox, self._status, self._tokens)
         self._task: asyncio.Task[None] | None = None

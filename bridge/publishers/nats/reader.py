@@ -6,23 +6,22 @@ import itertools
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from nats.aio.msg import Msg
 from nats.errors import Error
 
 from bridge.errors import BrokerUnavailable
+from bridge.publishers.base import Received, Since
 from bridge.publishers.nats.answers import ApiError
 from bridge.publishers.nats.dialer import Dialer
 from bridge.publishers.nats.faults import Denied, LinkLost, NoResponders, connect_reason
 from bridge.publishers.nats.link import Link
 from bridge.publishers.nats.settings import NatsSettings
-from bridge.publishers.nats.supervisor import Backoff
+from bridge.publishers.supervision import Backoff
 
-__all__ = ["Received", "Since", "follow"]
-
-Since = Literal["new", "all"] | datetime
+__all__ = ["follow"]
 
 _BATCH = 256
 _PULL_S = 5.0
@@ -32,26 +31,6 @@ _API_TIMEOUT_S = 3.0
 _FORGET_S = 30  # the server drops a consumer that nobody asks any more
 _NS = 1_000_000_000
 _PULL_IS_OVER = "408"  # Request Timeout: nothing came; the only status that is no fault
-
-
-class Received(msgspec.Struct, frozen=True):
-    """One record of the stream.
-
-    Attributes:
-        topic: the subject.
-        key: None: NATS has no keys; the event's `partitionkey` is it.
-        value: the encoded event.
-        headers: as sent.
-        time: when the stream stored it, UTC.
-        seq: its place in the stream.
-    """
-
-    topic: str
-    key: str | None
-    value: bytes
-    headers: dict[str, str]
-    time: datetime
-    seq: int
 
 
 class _Delivered(msgspec.Struct, frozen=True):

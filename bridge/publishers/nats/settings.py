@@ -1,18 +1,13 @@
 """What the NATS publisher and reader need to know. Where the values come from is not their business."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-__all__ = ["NatsSettings", "ReadSecret"]
+from bridge.publishers.base import ReadSecret
 
-ReadSecret = Callable[[], str]
-"""Gives a secret's value of today. Called at each connect, so a rotated file is picked up without a restart.
-
-May raise OSError or ValueError: the connect then fails with a reason and is tried again.
-"""
+__all__ = ["NatsSettings"]
 
 
 class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):

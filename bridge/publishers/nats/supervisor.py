@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Iterator
 
 import msgspec
@@ -13,15 +12,15 @@ from bridge.publishers.nats.link import Link
 from bridge.publishers.nats.outbox import Outbox
 from bridge.publishers.nats.permissions import examine
 from bridge.publishers.nats.settings import NatsSettings
-from bridge.publishers.nats.status import Status
+from bridge.publishers.nats.status import NatsStatus
 from bridge.publishers.nats.stream import Inspection, inspect
-from bridge.publishers.nats.weakness import Weakness, weaknesses
+from bridge.publishers.nats.weakness import weaknesses
+from bridge.publishers.status import Weakness
+from bridge.publishers.supervision import Backoff, Grace
 from bridge.telemetry import broker_facts
 
-__all__ = ["Backoff", "Supervisor"]
+__all__ = ["Supervisor"]
 
-# Callers wait so long for a link to come back; after that an outage is an outage, and they are told at once.
-_GRACE_S = 1.0
 _TICK_S = 1.0
 _STALL_S = 2.5  # a tick that comes so late: it was our loop, or machine, that stood still
 _PROBE_S = 5.0
@@ -30,27 +29,10 @@ _PROBE_PAUSE_S = 0.25  # between two that somebody asked for
 _STABLE_S = 5.0  # a link that ended sooner counts as a failed attempt
 
 
-class Backoff:
-    """Pauses between attempts: doubling, jittered so that replicas do not come in step."""
-
-    def __init__(self, first_s: float = 0.1, longest_s: float = 5.0) -> None:
-        self._first_s = self._pause_s = first_s
-        self._longest_s = longest_s
-
-    def reset(self) -> None:
-        """It worked."""
-        self._pause_s = self._first_s
-
-    def next(self) -> float:
-        """The pause before the next attempt, seconds."""
-        pause, self._pause_s = self._pause_s, min(self._pause_s * 2, self._longest_s)
-        return pause * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret
-
-
 class Supervisor:
     """Keeps the link, looks at the stream, and tells outbox and status."""
 
-    def __init__(self, settings: NatsSettings, outbox: Outbox, status: Status, tokens: Iterator[int]) -> None:
+    def __init__(self, settings: NatsSettings, outbox: Outbox, status: NatsStatus, tokens: Iterator[int]) -> None:
         self._settings = settings
         self._outbox = outbox
         self._status = status
@@ -58,8 +40,7 @@ class Supervisor:
         self._dialer = Dialer(settings)
         self._backoff = Backoff()
         self._probe_wanted = asyncio.Event()
-        self._grace: asyncio.TimerHandle | None = None
-        self._given_up = False
+        self._grace = Grace(self._give_up)
 
     def probe_soon(self) -> None:
         """Something is wrong with publishing: look at the stream again."""
@@ -68,7 +49,7 @@ class Supervisor:
     async def run(self) -> None:
         """Never ends but by cancellation, and leaves no link behind."""
         loop = asyncio.get_running_loop()
-        self._begin_grace()
+        self._grace.begin()
         try:
             while True:
                 try:
@@ -81,7 +62,7 @@ class Supervisor:
                     broker_facts.supervision_failed(error)
                     await asyncio.sleep(self._backoff.next())
         finally:
-            self._end_grace()
+            self._grace.end()
 
     async def _next_link(self) -> Link:
         failures = 0
@@ -91,7 +72,7 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 -- the library raises whatever its parts do
                 reason = connect_reason(error)
             self._status.unreachable(reason)
-            if self._given_up:
+            if self._grace.over:
                 self._outbox.give_up(_outage(reason))
             failures += 1
             if failures % self._dialer.servers == 0:
@@ -103,8 +84,8 @@ class Supervisor:
     async def _attend(self, link: Link) -> None:
         """Use the link until it ends."""
         info = link.client.info
-        self._end_grace()
-        self._status.connected(
+        self._grace.end()
+        self._status.linked(
             server_version=str(info.get("version", "unknown")),
             tls=bool(info.get("tls_required")),
             max_payload=link.max_payload,
@@ -115,7 +96,7 @@ class Supervisor:
             await self._watch(link)
         finally:
             self._outbox.detach()
-            self._begin_grace()
+            self._grace.begin()
             self._dialer.learn(link.client.info)
             probing.cancel()
             await link.close()
@@ -164,17 +145,7 @@ class Supervisor:
             self._outbox.fail_stalled(found.reasons[0])
         return found
 
-    def _begin_grace(self) -> None:
-        self._grace = asyncio.get_running_loop().call_later(_GRACE_S, self._give_up)
-
-    def _end_grace(self) -> None:
-        self._given_up = False
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
-
     def _give_up(self) -> None:
-        self._given_up = True
         self._outbox.give_up(_outage(self._status.absence))
 
 

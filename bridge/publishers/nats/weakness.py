@@ -2,28 +2,15 @@
 
 from collections.abc import Iterator
 
-import msgspec
-
 from bridge.publishers.nats.settings import NatsSettings
 from bridge.publishers.nats.stream import StreamConfig
+from bridge.publishers.status import Weakness
 
-__all__ = ["Weakness", "unsafe_sync", "weaknesses"]
+__all__ = ["unsafe_sync", "weaknesses"]
 
 _NS = 1_000_000_000
 _FIRST_GOOD_VERSION = (2, 11)  # message TTL; the last fix of a duplicate acknowledged but not stored (#6486)
 _ENOUGH_REPLICAS = 3
-
-
-class Weakness(msgspec.Struct, frozen=True):
-    """One finding, with its remedy.
-
-    Attributes:
-        text: for people.
-        durability: an acknowledged event may be lost, or stored twice, because of it. Else it merely will hurt.
-    """
-
-    text: str
-    durability: bool = True
 
 
 unsafe_sync = Weakness(

@@ -1,0 +1,114 @@
+"""The library's producer with what it lacks: it can be abandoned, and it tells when a part of it is gone.
+
+Private names of the library are used here and nowhere else; its minor version is pinned, and a contract test fails
+when one of them is gone.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.client import ConnectionGroup
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+__all__ = ["Producer"]
+
+# It logs each attempt of each retry, with hosts. What matters of it is told by `broker_facts`, once per change.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not typed
+    """An idempotent producer with acks=all; nothing can make it less (K1: the library's defaults are weaker)."""
+
+    def __init__(self, *, on_disconnect: Callable[[], None], on_death: Callable[[], None], **options: Any) -> None:  # noqa: ANN401 -- the library's
+        """Not connected yet.
+
+        Args:
+            on_disconnect: a connection broke; others may be up.
+            on_death: the task that sends has ended: nothing will be sent any more (K5).
+            options: of the library, but for `acks` and `enable_idempotence`.
+        """
+        super().__init__(**options, acks="all", enable_idempotence=True)
+        self._on_death = on_death
+        self._requests: set[asyncio.Task[None]] = set()
+        self._send_produce_req = self._sender._send_produce_req  # noqa: SLF001 -- see the module's docstring
+        self._sender._send_produce_req = self._track  # noqa: SLF001
+        self._told_of_close = self.client._on_connection_closed  # noqa: SLF001
+        self._on_disconnect = on_disconnect
+        self.client._on_connection_closed = self._connection_closed  # noqa: SLF001
+
+    async def start(self) -> None:
+        """Connect to the cluster and get a producer id.
+
+        Raises:
+            KafkaError: it did not work. It may also take for ever: the caller owns the deadline, and must `abandon`.
+        """
+        await super().start()
+        self._sender.sender_task.add_done_callback(lambda _task: self._on_death())
+
+    async def ask(self, request: Any, *, node: int | None = None, timeout_s: float = 1.0) -> Any:  # noqa: ANN401 -- the library's requests
+        """One request outside the records' way, to one broker or to the first that answers.
+
+        On connections of its own: a broker answers a connection's requests in turn, and a produce request may wait
+        long for replicas.
+
+        Raises:
+            KafkaError: nobody answered.
+            TimeoutError: the last one asked did not answer in time.
+        """
+        nodes = [node] if node is not None else [broker.nodeId for broker in self.client.cluster.brokers()]
+        failure: Exception = KafkaConnectionError("no broker is known")
+        for candidate in nodes:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await self.client.send(candidate, request, group=ConnectionGroup.COORDINATION)
+            except (KafkaError, OSError, TimeoutError) as error:
+                failure = error
+        raise failure
+
+    async def abandon(self) -> None:
+        """Let go of everything at once: batches, tasks, connections. Idempotent, works in any state.
+
+        Not `stop()`: that waits for batches that are retried for ever (K2).
+        """
+        self._closed = True
+        client = self.client
+        tasks = [self._sender.sender_task, client._sync_task, *self._requests]  # noqa: SLF001
+        tasks = [task for task in tasks if task is not None]
+        for task in tasks:
+            task.cancel()
+        for connection in list(client._conns.values()):  # noqa: SLF001
+            _drop(connection)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in list(client._conns.values()):  # noqa: SLF001 -- one may have come up meanwhile
+            _drop(connection)
+        client._conns.clear()  # noqa: SLF001
+
+    async def _track(self, node_id: int, batches: dict[Any, Any]) -> None:
+        """A produce request. The library forgets these tasks when its sender is cancelled."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- this is a coroutine
+        self._requests.add(task)
+        try:
+            await self._send_produce_req(node_id, batches)
+        finally:
+            self._requests.discard(task)
+
+    def _connection_closed(self, connection: AIOKafkaConnection, reason: object) -> None:
+        self._told_of_close(connection, reason)
+        if not self._closed:
+            self._on_disconnect()
+
+
+def _drop(connection: AIOKafkaConnection) -> None:
+    """Close without waiting for the peer to take what is unsent."""
+    writer = connection._writer  # noqa: SLF001
+    connection._on_close_cb = None  # noqa: SLF001
+    with contextlib.suppress(Exception):
+        connection.close()
+    if writer is not None:
+        writer.transport.abort()

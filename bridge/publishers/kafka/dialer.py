@@ -1,0 +1,141 @@
+"""Which broker to try next, with which login and which TLS. One attempt at a time; the pace is the supervisor's."""
+
+import asyncio
+from typing import Any, cast
+
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.errors import KafkaError
+
+from bridge.publishers.base import ReadSecret
+from bridge.publishers.kafka.faults import CannotConnect
+from bridge.publishers.kafka.link import Link
+from bridge.publishers.kafka.settings import KafkaSettings
+from bridge.publishers.tls import make_context
+
+__all__ = ["Dialer", "client_options"]
+
+_DIAL_TIMEOUT_S = 4.0
+# Also the brokers' own limit for replicas to follow. When it is over the library sends the batch again with the same
+# sequence numbers, which costs nothing but the attempt.
+_REQUEST_TIMEOUT_MS = 5000
+_BACKOFF_MS = 100
+_MAX_BATCH_BYTES = 1_048_576  # K8: one batch per partition at a time, so its size bounds the throughput
+_ADVERTISED = (
+    "the broker answers, but not at the addresses that it and its cluster advertise, or not for a producer: check "
+    "advertised.listeners of the brokers"
+)
+
+
+class Dialer:
+    """Opens links to one cluster, beginning with each configured broker in turn."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._next = 0
+
+    @property
+    def servers(self) -> int:
+        """How many attempts try each server once."""
+        return len(self._settings.servers)
+
+    def login(self) -> tuple[str, ...]:
+        """The secrets of today, to see whether they have changed.
+
+        Raises:
+            CannotConnect: one cannot be read.
+        """
+        secrets = {"PASSWORD": self._settings.password, "TOKEN": self._settings.token}
+        return tuple(_read(secret, name) for name, secret in secrets.items() if secret is not None)
+
+    async def dial(self) -> Link:
+        """Try the next server.
+
+        Raises:
+            Exception: for `faults.connect_reason`. Nothing is left open.
+        """
+        settings = self._settings
+        server = settings.servers[self._next % self.servers]
+        self._next += 1
+        options = client_options(settings)
+        async with asyncio.timeout(_DIAL_TIMEOUT_S):
+            await _knock(server, options)
+        link = Link(
+            {
+                **options,
+                "bootstrap_servers": server,
+                "compression_type": settings.compression,
+                "max_batch_size": _MAX_BATCH_BYTES,
+                "retry_backoff_ms": _BACKOFF_MS,
+            }
+        )
+        try:
+            async with asyncio.timeout(_DIAL_TIMEOUT_S):
+                await link.producer.start()
+        except TimeoutError:
+            await link.close()
+            raise CannotConnect(_ADVERTISED) from None
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+
+async def _knock(server: str, options: dict[str, Any]) -> None:
+    """Connect and log in once, because here the library raises what is wrong, and later it only logs it.
+
+    Raises:
+        Exception: why not.
+    """
+    host, _, port = server.rpartition(":")
+    connection: AIOKafkaConnection | None = None
+    try:
+        connection = await create_conn(host.strip("[]"), int(port), **options)
+    except AssertionError as error:  # how the library takes answers that it does not expect
+        raise KafkaError from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """What the library's clients all take: TLS and the login of today.
+
+    Raises:
+        CannotConnect, UnusableFile: a secret or a PEM file cannot be read.
+    """
+    protocol = ("SASL_" if settings.sasl else "") + ("SSL" if settings.tls else "PLAINTEXT")
+    options: dict[str, Any] = {
+        "client_id": settings.client_id,
+        "request_timeout_ms": _REQUEST_TIMEOUT_MS,
+        "security_protocol": protocol,
+    }
+    if settings.tls:
+        files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
+        options["ssl_context"] = make_context(*files, prefix="BRIDGE_KAFKA_TLS")
+    if settings.sasl is not None:
+        options["sasl_mechanism"] = settings.sasl
+    if settings.sasl == "OAUTHBEARER":
+        options["sasl_oauth_token_provider"] = _Tokens(cast("ReadSecret", settings.token))
+    elif settings.sasl is not None:
+        options["sasl_plain_username"] = settings.user
+        options["sasl_plain_password"] = _read(cast("ReadSecret", settings.password), "PASSWORD")
+    return options
+
+
+class _Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the library is not typed
+    """The token of today, for each connection: tokens expire."""
+
+    def __init__(self, read: ReadSecret) -> None:
+        self._read = read
+
+    async def token(self) -> str:
+        """Read off the loop: the file may be on a slow mount (K10)."""
+        return (await asyncio.to_thread(_read, self._read, "TOKEN")).strip()
+
+
+def _read(secret: ReadSecret, name: str) -> str:
+    try:
+        return secret()
+    except (OSError, ValueError) as error:
+        raise CannotConnect(f"BRIDGE_KAFKA_{name} cannot be read ({type(error).__name__})") from error
