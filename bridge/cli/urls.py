@@ -1,6 +1,6 @@
 """Where a source's webhook is: as the provider must call it, and as this machine can."""
 
-from bridge.config import Address, Config, SourceConfig
+from bridge.config import Address, Config, Secret, SourceConfig
 
 __all__ = ["local_url", "webhook_url"]
 
@@ -10,17 +10,17 @@ _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 def webhook_url(config: Config, source: SourceConfig, *, listen: Address | None = None) -> str:
     """The URL to register at the provider, token included: a secret."""
     base = source.public_url or _base(config, listen or config.listen)
-    return _with_token(base, source)
+    return _with_token(base, source.name, source.token[0] if source.token else None)
 
 
-def local_url(config: Config, source: SourceConfig) -> str:
+def local_url(config: Config, source: SourceConfig, token: Secret | None) -> str:
     """The same entrance by the listener's own address, for `send`."""
-    return _with_token(_base(config, config.listen), source)
+    return _with_token(_base(config, config.listen), source.name, token)
 
 
-def _with_token(base: str, source: SourceConfig) -> str:
-    url = f"{base.rstrip('/')}/webhooks/{source.name}"
-    return f"{url}/{source.token[0].reveal()}" if source.token else url
+def _with_token(base: str, source: str, token: Secret | None) -> str:
+    url = f"{base.rstrip('/')}/webhooks/{source}"
+    return url if token is None else f"{url}/{token.reveal()}"
 
 
 def _base(config: Config, listen: Address) -> str:
