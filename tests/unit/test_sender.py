@@ -137,6 +137,11 @@ def test_what_waits_to_be_tried_again_holds_up_nothing() -> None:
     assert (run.tally.accepted, run.tally.failed) == (3, 0)
 
 
+def test_retries_too_count_among_those_under_way() -> None:
+    run = Run(Plan(count=2, retry_plan_s=(0.25,)), lambda number: (1.0, BUSY if number == 0 else OK))
+    assert run.times == [0, 1, 2]
+
+
 def test_stopped_it_waits_for_answers_and_gives_up_what_waits_to_be_tried_again() -> None:
     run = Run(Plan(count=None, duration_s=60, rate=1, concurrency=2, retry_plan_s=(30,)), lambda _: (0.9, BUSY), 3.5)
     assert run.times == [0, 1, 2, 3]
