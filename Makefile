@@ -16,7 +16,7 @@ run: $(BIN)/.run ## the bridge with the embedded NATS broker; prints the URL to 
 test: $(BIN)/.dev ## all tests that need Python alone, real brokers included
 	@$(BIN)/python -m pytest
 
-system: wheelhouse $(BIN)/.dev ## image, chart, Kubernetes: installs what it needs with apt and Go
+system: wheelhouse $(BIN)/.system ## image, chart, Kubernetes: installs what it needs with apt and Go
 	@tests/system/setup.sh
 	@$(BIN)/python -m pytest -m system
 
@@ -48,13 +48,15 @@ fmt: $(BIN)/.dev ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-gen: $(BIN)/.dev ## write all derived files: schemas, README tables, .env.example
+gen: $(BIN)/.dev ## write all derived files: schemas, README tables, .env.example, the chart's and, with helm, its manifests
 	@$(BIN)/python -m tests.generated
+	@$(BIN)/python -m tests.system.goldens
 
 lock: $(BIN)/.dev ## resolve the dependencies again into requirements/ (hashes, no index addresses)
 	@$(COMPILE) --group pyproject.toml:build pyproject.toml -o requirements/run.txt
 	@$(COMPILE) --group pyproject.toml:dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
+	@$(COMPILE) --group pyproject.toml:system -c requirements/dev.txt -o requirements/system.txt
 	@$(COMPILE) --extra compression -c requirements/dev.txt pyproject.toml -o requirements/image.txt
 
 bench: $(BIN)/.dev ## what an event costs beside the least it could cost; ARGS="--help" lists options
@@ -75,4 +77,8 @@ $(BIN)/.run: requirements/run.txt pyproject.toml
 
 $(BIN)/.dev: $(BIN)/.run requirements/dev.txt
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(BIN)/.system: $(BIN)/.dev requirements/system.txt
+	@$(PIP) install --require-hashes -r requirements/system.txt
 	@touch $@

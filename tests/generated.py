@@ -4,7 +4,6 @@ Never edit a generated file or a generated part of a file by hand.
 """
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from hashlib import sha256
@@ -20,6 +19,8 @@ from bridge.events.schemas import all_schemas
 from bridge.ingest.outcomes import OUTCOMES
 from bridge.providers import PROVIDERS
 from bridge.telemetry.metrics import METRICS
+from tests.generated_chart import chart_files, replaced
+from tests.generated_licences import licences_table
 from tests.providers.goldens import outputs
 
 ROOT = Path(__file__).parent.parent
@@ -94,6 +95,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "topics": topics_table,
         "commands": commands_table,
     },
+    "docs/licences.md": {"licences": licences_table},
     "docs/metrics.md": {"metrics": metrics_table},
 }
 
@@ -101,12 +103,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
 def with_parts(name: str) -> bytes:
     """A file with its generated parts made anew."""
     text = (ROOT / name).read_text()
-    for part, make in PARTS[name].items():
-        pattern = re.compile(rf"(<!-- gen:{part} -->\n).*?(<!-- /gen:{part} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda match, make=make: f"{match[1]}{make().strip()}\n{match[2]}", text)
-        if count != 1:
-            raise SystemExit(f"{name} needs one <!-- gen:{part} --> part, it has {count}")
-    return text.encode()
+    return replaced(text, {part: make() for part, make in PARTS[name].items()}, where=name).encode()
 
 
 def released(current: dict[str, bytes]) -> bytes:
@@ -121,6 +118,7 @@ def files() -> dict[Path, bytes]:
     current = schemas()
     made = {ROOT / "schemas" / path: content for path, content in current.items()}
     made |= outputs()
+    made |= chart_files()
     made[RELEASED] = released(current)
     made |= {ROOT / name: with_parts(name) for name in PARTS}
     made[ROOT / ".env.example"] = env_example().encode()

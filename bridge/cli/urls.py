@@ -13,9 +13,9 @@ def webhook_url(config: Config, source: SourceConfig, *, listen: Address | None 
     return _with_token(base, source.name, source.token[0] if source.token else None)
 
 
-def local_url(config: Config, source: SourceConfig, token: Secret | None) -> str:
-    """The same entrance by the listener's own address, for `send`."""
-    return _with_token(_base(config, config.listen), source.name, token)
+def local_url(config: Config, source: SourceConfig, token: Secret | None, *, base: str | None = None) -> str:
+    """The same entrance by the listener's own address, or by another way from here, for those who play the provider."""
+    return _with_token(base or _base(config, config.listen), source.name, token)
 
 
 def _with_token(base: str, source: str, token: Secret | None) -> str:

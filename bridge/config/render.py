@@ -11,7 +11,7 @@ from bridge.config.secrets import Secret
 from bridge.config.settings import Config, SourceConfig
 from bridge.config.variables import SOURCE_PREFIX, Variable, text_of, variables
 
-__all__ = ["describe", "env_example", "variables_table"]
+__all__ = ["describe", "env_example", "meaning", "variables_table"]
 
 _WIDTH = 100
 _EXAMPLE_SOURCE = SourceConfig(name="chatlevel", provider="chatlevel")
@@ -43,7 +43,7 @@ def env_example() -> str:
         for variable in members:
             lines += [
                 "",
-                *_comment(_meaning(variable).replace("`", "")),
+                *_comment(meaning(variable).replace("`", "")),
                 f"#{_example_name(variable)}={_example(variable)}",
             ]
     return "\n".join(lines) + "\n"
@@ -85,7 +85,7 @@ def _described(struct: Config | SourceConfig | msgspec.Struct) -> dict[str, Any]
 
 
 def _row(variable: Variable) -> str:
-    cells = (f"`{variable.name}`", _default(variable), _meaning(variable))
+    cells = (f"`{variable.name}`", _default(variable), meaning(variable))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
@@ -95,7 +95,7 @@ def _default(variable: Variable) -> str:
     return "" if variable.default in (None, ()) else f"`{text_of(variable.default)}`"
 
 
-def _meaning(variable: Variable) -> str:
+def meaning(variable: Variable) -> str:
     """The description with what may be set: choices, limits, an example."""
     text = str(variable.meta.description)
     if variable.choices and not all(f"`{choice}`" in text for choice in variable.choices):

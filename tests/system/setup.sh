@@ -26,5 +26,37 @@ base() { # the image's base, for machines that can pull none: Debian with Python
   rm -rf "$cache/base"
 }
 
-packages buildah=buildah debootstrap=debootstrap unshare=util-linux
+helm() { # pinned: what it renders is compared byte for byte
+  [ -x "$cache/bin/helm" ] && return
+  echo "building helm (once, about three minutes)"
+  GOBIN="$cache/bin" go install helm.sh/helm/v3/cmd/helm@v3.22.0
+}
+
+crds() { # the definitions of what the chart may use beyond Kubernetes itself
+  mkdir -p "$cache/crds"
+  crd sigs.k8s.io/gateway-api@v1.4.1 httproutes config/crd/standard/gateway.networking.k8s.io_httproutes.yaml
+  crd github.com/prometheus-operator/prometheus-operator@v0.85.0 servicemonitors \
+    example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
+}
+
+crd() { # module, name, file
+  [ -f "$cache/crds/$2.yaml" ] && return
+  local folder
+  folder=$(cd "$cache" && go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
+  cp "$folder/$3" "$cache/crds/$2.yaml"
+  chmod u+w "$cache/crds/$2.yaml"
+}
+
+apiserver() { # Kubernetes' own API server, for real installs
+  [ -x "$cache/bin/kube-apiserver" ] && return
+  echo "building kube-apiserver (once, about five minutes)"
+  mkdir -p "$cache/kube" && cp "$here"/kube/* "$cache/kube/"
+  (cd "$cache/kube" && go build -o "$cache/bin/kube-apiserver" .)
+}
+
+command -v go >/dev/null || { echo "Go 1.24 or newer is needed, for helm and the Kubernetes API server" >&2; exit 1; }
+packages buildah=buildah debootstrap=debootstrap unshare=util-linux nginx=nginx-light etcd=etcd-server
 base
+helm
+crds
+apiserver

@@ -12,15 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
-import pytest
 
 from bridge.providers import PROVIDERS
 from tests.brokers import NatsServer, stored
 from tests.processes import TOKEN, wait_until
 from tests.servers import free_ports
 from tests.system.containers import ROOT, Buildah, Rootfs
-
-pytestmark = pytest.mark.timeout(300)
 
 MAX_ADDED_MB = 100  # what the bridge and its libraries may add to the base; README and docs say how much it is
 

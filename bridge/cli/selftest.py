@@ -1,0 +1,84 @@
+"""`selftest`: one made-up event through everything and back, for `helm test` and other checks from outside."""
+
+import asyncio
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+import click
+import httpx
+
+from bridge.broker import Reader, make_reader
+from bridge.cli.command import Command
+from bridge.cli.urls import local_url
+from bridge.config import Config, SourceConfig, find_token, load, make_tables
+from bridge.errors import BrokerUnavailable
+from bridge.providers import PROVIDERS
+
+__all__ = ["selftest"]
+
+_CLOCKS = timedelta(minutes=1)  # this machine's may be ahead of the broker's
+_ID_HEADERS = ("ce-id", "ce_id")  # NATS, Kafka
+
+
+@click.command(
+    cls=Command,
+    examples=[("webhook-bridge selftest", "through the bridge on this machine, with the same environment")],
+)
+@click.option("--source", help="The source to post to; the first one of BRIDGE_SOURCES if not given.")
+@click.option("--url", help="The bridge's address, such as http://webhook-bridge; this machine's if not given.")
+@click.option("--timeout", "timeout_s", type=float, default=30.0, show_default=True, help="Seconds to see it in.")
+def selftest(source: str | None, url: str | None, timeout_s: float) -> None:
+    """Post a made-up event and see it on its topic: the whole way works, from the listener to the broker.
+
+    Consumers see the event too, so give it a source of its own. The broker's login must be allowed to read.
+    Exit code 0 if the event came through, else 1.
+    """
+    config = load(os.environ)
+    try:
+        chosen = config.source(source or config.sources[0].name)
+    except KeyError:
+        names = ", ".join(known.name for known in config.sources)
+        raise click.BadParameter(f"{source!r} is not a source; BRIDGE_SOURCES has {names}") from None
+    started = datetime.now(UTC)
+    ids = _post(config, chosen, url, timeout_s)
+    tables = make_tables(config, PROVIDERS)
+    reader = make_reader(config, {chosen.name: tables[chosen.name]})
+    try:
+        topic = asyncio.run(_seen(reader, ids, started - _CLOCKS, timeout_s))
+    except TimeoutError:
+        _fail(f"the bridge said that {ids[0]} is durable, but it was not on its topic within {timeout_s:g} s")
+    except BrokerUnavailable as error:
+        _fail(f"cannot read from {config.broker}: {error}")
+    click.echo(f"{ids[0]} came through to {topic}")
+
+
+def _post(config: Config, source: SourceConfig, base: str | None, timeout_s: float) -> list[str]:
+    """The ids that the bridge answers with. No message shows the URL, for the token is in it."""
+    target = local_url(config, source, find_token(config, source.name), base=base)
+    provider = PROVIDERS[source.provider]
+    body = provider.sample(provider.sample_events[0], now=datetime.now(UTC))
+    try:
+        # Our own listener may have a certificate for a public name; the token goes no further than this machine.
+        response = httpx.post(target, content=body, timeout=timeout_s, verify=base is not None)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        _fail(f"no answer from {base or config.listen}: {error}")
+    if response.status_code != source.success_status:
+        _fail(f"{base or config.listen} answered {response.status_code}: {response.text}")
+    ids: list[str] = response.json()["ids"]
+    return ids
+
+
+async def _seen(reader: Reader, ids: list[str], since: datetime, timeout_s: float) -> str:
+    """The topic of the first of the events, once it is read there."""
+    async with asyncio.timeout(timeout_s):
+        async for received in reader(since):
+            if any(received.headers.get(name) in ids for name in _ID_HEADERS):
+                return received.topic
+    raise TimeoutError
+
+
+def _fail(reason: str) -> NoReturn:
+    click.echo(f"The self-test failed: {reason}.", err=True)
+    sys.exit(1)

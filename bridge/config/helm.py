@@ -1,0 +1,143 @@
+"""The settings as parts of the Helm chart: its `config:` block, its schema, the defaults its templates reckon with.
+
+The chart's values have the variables' own names, so that one table of settings serves both.
+
+Not here: the rest of the chart, which is written by hand in helm/webhook-bridge.
+"""
+
+import json
+import textwrap
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from bridge.config.render import meaning
+from bridge.config.settings import SourceConfig
+from bridge.config.variables import SOURCE_PREFIX, Variable, text_of, variables
+
+__all__ = ["helm_config", "helm_defaults", "helm_definitions", "helm_secrets", "helm_source"]
+
+_WIDTH = 110
+# What the chart sets by itself, from values of its own.
+_OWNED = frozenset(
+    {
+        "BRIDGE_BROKER",
+        "BRIDGE_DATA_DIR",
+        "BRIDGE_EMBEDDED_LISTEN",
+        "BRIDGE_LISTEN",
+        "BRIDGE_OPS_LISTEN",
+        "BRIDGE_ROUTES",
+        "BRIDGE_SOURCES",
+    }
+)
+_SECRET_REF = {"$ref": "#/definitions/secretKey"}
+
+
+def helm_config() -> str:
+    """YAML for `config:`: every setting that is no secret, commented out, indented by two."""
+    return _yaml(_plain(source=False), indent=2, skip_group=True)
+
+
+def helm_source() -> str:
+    """YAML for a source's `config:`: the same for what each source has."""
+    return _yaml(_plain(source=True), indent=4, skip_group=False)
+
+
+def helm_secrets() -> str:
+    """YAML for `secrets:`: every variable that comes from a mounted file."""
+    margin = " " * 2
+    lines = []
+    for variable in _files(source=False):
+        comment = _wrapped(variable, indent=2)
+        lines += ["", *(f"{margin}# {line}" for line in comment), f"{margin}# {_key(variable)}: {{name: …, key: …}}"]
+    return "\n".join(lines).strip("\n") + "\n"
+
+
+def helm_definitions() -> dict[str, Any]:
+    """Definitions of the chart's JSON Schema: what `config`, `secrets` and a source's own may hold."""
+    return {
+        "config": _object({_key(variable): _schema(variable) for variable in _plain(source=False)}),
+        "secrets": _object({_key(variable): _SECRET_REF for variable in _files(source=False)}),
+        "sourceConfig": _object({_key(variable): _schema(variable) for variable in _plain(source=True)}),
+        "sourceSecrets": _object({_key(variable): _SECRET_REF for variable in _files(source=True)}),
+    }
+
+
+def helm_defaults() -> str:
+    """A template of JSON: key -> default of each whole number, for what the chart reckons from them."""
+    numbers = [*_plain(source=False), *_plain(source=True)]
+    defaults = {_key(variable): variable.default for variable in numbers if variable.type is int}
+    body = json.dumps(defaults, indent=2, sort_keys=True)
+    return f'{{{{- define "webhook-bridge.defaults" -}}}}\n{body}\n{{{{- end }}}}\n'
+
+
+def _plain(*, source: bool) -> list[Variable]:
+    return [variable for variable in _of(source=source) if not _is_file(variable) and variable.name not in _OWNED]
+
+
+def _files(*, source: bool) -> list[Variable]:
+    return [variable for variable in _of(source=source) if _is_file(variable)]
+
+
+def _of(*, source: bool) -> list[Variable]:
+    return [variable for variable in variables() if (variable.owner is SourceConfig) == source]
+
+
+def _is_file(variable: Variable) -> bool:
+    """Whether it comes from a mounted Secret: what is secret, and certificates."""
+    return variable.secret or (variable.type is Path and variable.field.endswith("_file"))
+
+
+def _key(variable: Variable) -> str:
+    """`BRIDGE_LOG_LEVEL`; of a source what follows its prefix, `DEADLINE_MS`."""
+    return variable.name.removeprefix(SOURCE_PREFIX)
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _schema(variable: Variable) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": meaning(variable)}
+    if variable.type is bool:
+        return found | {"type": "boolean"}
+    if variable.type is int:
+        return found | {"type": "integer", "minimum": variable.meta.ge, "maximum": variable.meta.le}
+    if variable.choices:
+        return found | {"enum": list(variable.choices)}
+    if variable.type == tuple[str, ...]:
+        return found | {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
+    found |= {"type": "string", "minLength": 1}
+    if pattern := variable.meta.pattern:
+        found["pattern"] = pattern.replace(r"\A", "^").replace(r"\Z", "$")
+    return found
+
+
+def _yaml(chosen: list[Variable], *, indent: int, skip_group: bool) -> str:
+    margin = " " * indent
+    lines = []
+    for group, members in groupby(chosen, key=lambda variable: variable.group):
+        if skip_group:
+            lines += ["", f"{margin}# ---- {group} ----"]
+        for variable in members:
+            comment = _wrapped(variable, indent=indent)
+            lines += ["", *(f"{margin}# {line}" for line in comment), f"{margin}# {_key(variable)}: {_value(variable)}"]
+    return "\n".join(lines).strip("\n") + "\n"
+
+
+def _wrapped(variable: Variable, *, indent: int) -> list[str]:
+    """The meaning as lines of a comment; a default that depends on other settings is said in words."""
+    default = variable.note("default")
+    text = f"{meaning(variable)} Default: {default}." if default else meaning(variable)
+    return textwrap.wrap(text.replace("`", ""), _WIDTH - indent - 2)
+
+
+def _value(variable: Variable) -> str:
+    """The default, or an example where there is none, as YAML that stays what it is: `"off"` is a text."""
+    value = variable.default
+    if value in (None, ()):
+        value = variable.meta.examples[0] if variable.meta.examples else ""
+    if variable.type == tuple[str, ...]:
+        value = value if isinstance(value, tuple) else str(value).split(",")
+        return json.dumps(list(value))
+    return json.dumps(value if isinstance(value, bool | int) else text_of(value), ensure_ascii=False)

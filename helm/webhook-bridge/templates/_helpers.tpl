@@ -1,0 +1,131 @@
+{{- define "webhook-bridge.name" -}}
+{{ default .Chart.Name .Values.nameOverride | trunc 58 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "webhook-bridge.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{ default $full .Values.fullnameOverride | trunc 58 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "webhook-bridge.selector" -}}
+app.kubernetes.io/name: {{ include "webhook-bridge.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "webhook-bridge.labels" -}}
+{{ include "webhook-bridge.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "webhook-bridge.serviceAccount" -}}
+{{ default (ternary (include "webhook-bridge.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "webhook-bridge.image" -}}
+{{- $image := .Values.image -}}
+{{- $at := ternary (printf "@%s" $image.digest) (printf ":%s" (default .Chart.AppVersion $image.tag)) (ne $image.digest "") -}}
+{{ required "image.repository: is not set; push what `make image` builds and name the place" $image.repository }}{{ $at }}
+{{- end }}
+
+{{/* A value as an environment variable's text. Helm reads every number as a float, and would print 1048576 as 1.048576e+06. */}}
+{{- define "webhook-bridge.text" -}}
+{{- if kindIs "float64" . }}{{ int64 . }}{{ else if kindIs "slice" . }}{{ join "," . }}{{ else }}{{ . }}{{ end -}}
+{{- end }}
+
+{{/* A whole number among the settings: given, or the bridge's default. Takes (dict "from" map "key" name). */}}
+{{- define "webhook-bridge.number" -}}
+{{- $defaults := include "webhook-bridge.defaults" . | fromJson -}}
+{{ index (default dict .from) .key | default (index $defaults .key) | int64 }}
+{{- end }}
+
+{{/* All sources, the probe among them, as JSON: {"sources": […]}. */}}
+{{- define "webhook-bridge.sources" -}}
+{{- $sources := .Values.sources -}}
+{{- if not $sources }}{{ fail "sources: is empty; name at least one, such as {name: chatlevel, secrets: {TOKEN: {name: webhook-bridge, key: token}}}" }}{{ end -}}
+{{- if .Values.probe.enabled -}}
+{{- $sources = append $sources (dict "name" "probe" "provider" .Values.probe.provider "secrets" .Values.probe.secrets) -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range $sources -}}
+{{- if has .name $names }}{{ fail (printf "sources: %q is there twice; a name belongs to one source" .name) }}{{ end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{ dict "sources" $sources | toJson }}
+{{- end }}
+
+{{- define "webhook-bridge.sourcePrefix" -}}
+BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
+{{- end }}
+
+{{/* Every secret and certificate as JSON: {"files": [{"variable": …, "env": …, "name": …, "key": …}]}. */}}
+{{- define "webhook-bridge.files" -}}
+{{- $files := list -}}
+{{- $given := dict -}}
+{{- range $variable, $ref := .Values.secrets }}{{ $_ := set $given $variable $ref }}{{ end -}}
+{{- range (include "webhook-bridge.sources" . | fromJson).sources -}}
+{{- $prefix := include "webhook-bridge.sourcePrefix" . -}}
+{{- range $variable, $ref := .secrets }}{{ $_ := set $given (print $prefix $variable) $ref }}{{ end -}}
+{{- end -}}
+{{- range $variable, $ref := $given -}}
+{{- $env := ternary $variable (print $variable "_FILE") (hasSuffix "_FILE" $variable) -}}
+{{- $files = append $files (dict "variable" $variable "env" $env "name" $ref.name "key" $ref.key) -}}
+{{- end -}}
+{{ dict "files" $files | toJson }}
+{{- end }}
+
+{{- define "webhook-bridge.env" -}}
+{{- $sources := (include "webhook-bridge.sources" . | fromJson).sources -}}
+{{- $pairs := list -}}
+{{- range $sources }}{{ $pairs = append $pairs (printf "%s=%s" .name (default .name .provider)) }}{{ end -}}
+- name: BRIDGE_BROKER
+  value: {{ required "broker: is not set; nats://host:4222, tls://host:4222 or kafka://host:9092" .Values.broker | quote }}
+- name: BRIDGE_LISTEN
+  value: {{ printf "%s:8080" .Values.listenAddress | quote }}
+- name: BRIDGE_OPS_LISTEN
+  value: {{ printf "%s:8081" .Values.listenAddress | quote }}
+- name: BRIDGE_DATA_DIR
+  value: /data
+- name: BRIDGE_SOURCES
+  value: {{ join "," $pairs | quote }}
+{{- with .Values.routes }}
+- name: BRIDGE_ROUTES
+  value: {{ join "\n" . | quote }}
+{{- end }}
+{{- range $variable, $value := .Values.config }}
+- name: {{ $variable }}
+  value: {{ include "webhook-bridge.text" $value | quote }}
+{{- end }}
+{{- range $source := $sources }}
+{{- range $variable, $value := $source.config }}
+- name: {{ include "webhook-bridge.sourcePrefix" $source }}{{ $variable }}
+  value: {{ include "webhook-bridge.text" $value | quote }}
+{{- end }}
+{{- end }}
+{{- range (include "webhook-bridge.files" . | fromJson).files }}
+- name: {{ .env }}
+  value: /etc/webhook-bridge/{{ .variable }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "webhook-bridge.replicas" -}}
+{{- $kafka := hasPrefix "kafka://" .Values.broker -}}
+{{ ternary (ternary 1 2 $kafka) (int .Values.replicas) (kindIs "invalid" .Values.replicas) }}
+{{- end }}
+
+{{/* What becomes of a pod that is told to end: it serves until proxies know, then lets requests finish. */}}
+{{- define "webhook-bridge.gracePeriod" -}}
+{{- $shutdown := include "webhook-bridge.number" (dict "from" .Values.config "key" "BRIDGE_SHUTDOWN_TIMEOUT_MS") | int64 -}}
+{{- range .Values.sources -}}
+{{- $deadline := include "webhook-bridge.number" (dict "from" .config "key" "DEADLINE_MS") | int64 -}}
+{{- if gt $deadline $shutdown -}}
+{{ fail (printf "sources: %s has DEADLINE_MS %d, longer than config.BRIDGE_SHUTDOWN_TIMEOUT_MS %d: a rollout would cut its requests off" .name $deadline $shutdown) }}
+{{- end -}}
+{{- end -}}
+{{ add .Values.shutdown.endpointRemovalSeconds (divf $shutdown 1000 | ceil) 10 }}
+{{- end }}

@@ -1,0 +1,139 @@
+"""The chart without a cluster: linted, rendered, held against schemas, and refusing what is wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from bridge.config import Broker, load
+from tests.system.crds import custom_resource_schema, validate_custom_resource
+from tests.system.helm import (
+    CHART,
+    KUBE_VERSIONS,
+    ci_files,
+    golden_of,
+    helm,
+    rendered,
+    template,
+    workload_pod,
+)
+
+MINIMAL: dict[str, Any] = yaml.safe_load((CHART / "ci" / "00-minimal-values.yaml").read_text())
+SECRETS = Path("/etc/webhook-bridge")
+
+each_ci_file = pytest.mark.parametrize("values", ci_files(), ids=lambda path: path.name.removesuffix("-values.yaml"))
+
+
+@each_ci_file
+def test_lint_has_nothing_to_say(values: Path) -> None:
+    helm("lint", "--strict", str(CHART), "-f", str(values), "--kube-version", KUBE_VERSIONS[1])
+
+
+@each_ci_file
+def test_manifests_are_the_golden_ones(values: Path) -> None:
+    assert golden_of(values).read_text() == template("-f", str(values)).stdout, "see the difference after: make gen"
+
+
+@pytest.mark.parametrize("version", KUBE_VERSIONS)
+@each_ci_file
+def test_manifests_are_valid_in_each_kubernetes_version(values: Path, version: str) -> None:
+    for manifest in rendered(values):
+        if custom_resource_schema(manifest) is not None:
+            validate_custom_resource(manifest)
+        else:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_the_first_ci_file_needs_no_custom_resource_and_the_others_need_both() -> None:
+    first, *others = ci_files()
+    assert not any(custom_resource_schema(manifest) for manifest in rendered(first))
+    kinds = {m["kind"] for values in others for m in rendered(values) if custom_resource_schema(m)}
+    assert kinds == {"HTTPRoute", "ServiceMonitor"}
+
+
+@each_ci_file
+def test_the_bridge_takes_the_environment_that_the_chart_gives(
+    values: Path, tmp_path: Path, certificate: tuple[str, str, str]
+) -> None:
+    """Every variable is one of this version's, and the values are right as they arrive."""
+    authority, chain, key = certificate
+    jwt = "-----BEGIN NATS USER JWT-----\nx\n-----BEGIN USER NKEY SEED-----\nx\n"
+    content = {"CA_FILE": authority, "CERT_FILE": chain, "KEY_FILE": key}
+    (container,) = workload_pod(rendered(values))["spec"]["containers"]
+    env = {entry["name"]: entry["value"] for entry in container["env"]}
+    for name, value in env.items():
+        if value.startswith(f"{SECRETS}/"):
+            file = tmp_path / name
+            kind = next((text for suffix, text in content.items() if name.endswith(suffix)), None)
+            file.write_text(Path(kind).read_text() if kind else jwt if "CREDS" in name else "k7Jq2mX9vB4tR8wZ1nLc")
+            env[name] = str(file)
+    env["BRIDGE_DATA_DIR"] = str(tmp_path)
+    if values.name.startswith("kafka") and not _knows_kafka():
+        return
+    config = load(env)
+    assert str(config.listen) == "0.0.0.0:8080"
+
+
+def _knows_kafka() -> bool:
+    try:
+        return Broker.parse("kafka://kafka:9092").kind not in ("nats", "embedded")
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"broker": None}, "broker: is not set"),
+        ({"broker": "nats://user:secret@nats:4222"}, "broker"),
+        ({"broker": "embedded:"}, "broker"),
+        ({"brokers": "nats://nats:4222"}, "additional properties 'brokers' not allowed"),
+        ({"image": None}, "image.repository: is not set"),
+        ({"sources": []}, "sources: is empty"),
+        ({"sources": [{"name": "Shop"}]}, "sources/0/name"),
+        ({"sources": [{"name": "shop"}, {"name": "shop"}]}, 'sources: "shop" is there twice'),
+        ({"sources": [{"name": "shop", "token": "x"}]}, "additional properties 'token' not allowed"),
+        ({"sources": [{"name": "shop", "secrets": {"TOKEN": "plain"}}]}, "got string, want object"),
+        ({"sources": [{"name": "shop", "config": {"DEADLINE_MS": 50}}]}, "minimum: got 50, want 100"),
+        ({"sources": [{"name": "shop", "config": {"DEADLINE_MS": 20_000}}]}, "shop has DEADLINE_MS 20000, longer than"),
+        ({"config": {"BRIDGE_LOG_LEVL": "info"}}, "additional properties 'BRIDGE_LOG_LEVL' not allowed"),
+        ({"config": {"BRIDGE_LOG_LEVEL": "loud"}}, "config/BRIDGE_LOG_LEVEL"),
+        ({"config": {"BRIDGE_NATS_PASSWORD": "x"}}, "additional properties 'BRIDGE_NATS_PASSWORD' not allowed"),
+        ({"secrets": {"BRIDGE_NATS_PASSWORD": {"name": "nats"}}}, "missing property 'key'"),
+        ({"routes": ["chatlevel:* whatsapp"]}, "routes/0"),
+        ({"replicas": "two"}, "at '/replicas': got string"),
+        ({"autoscaling": {"enabled": True}, "persistence": {"enabled": True}}, "autoscaling and persistence:"),
+        ({"ingress": {"enabled": True}}, "ingress.hosts: is empty"),
+        ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: is empty"),
+        ({"shutdown": {"endpointRemovalSeconds": 0}}, "shutdown/endpointRemovalSeconds"),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_refused_with_what_and_where(change: dict[str, Any], message: str) -> None:
+    values = {name: value for name, value in (MINIMAL | change).items() if value is not None}
+    done = template("-f", "-", stdin=json.dumps(values), check=False)
+    assert done.returncode
+    assert message in done.stderr.replace("\n", " ")
+
+
+@each_ci_file
+def test_the_grace_period_covers_all_that_a_pod_does_before_its_end(values: Path) -> None:
+    spec = workload_pod(rendered(values))["spec"]
+    (container,) = spec["containers"]
+    env = {entry["name"]: entry["value"] for entry in container["env"]}
+    delay_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    shutdown_s = int(env.get("BRIDGE_SHUTDOWN_TIMEOUT_MS", 10_000)) / 1000
+    assert spec["terminationGracePeriodSeconds"] >= delay_s + shutdown_s + 10
+
+
+@each_ci_file
+def test_secrets_are_files_and_nothing_else_knows_them(values: Path) -> None:
+    """No Secret is made, none is read into the environment, and none is mounted where updates do not arrive."""
+    manifests = rendered(values)
+    assert not any(manifest["kind"] == "Secret" for manifest in manifests)
+    (container,) = workload_pod(manifests)["spec"]["containers"]
+    assert not any("valueFrom" in entry for entry in container["env"])
+    assert not any("subPath" in mount for mount in container["volumeMounts"])

@@ -1,0 +1,56 @@
+"""The chart's settings follow the bridge's."""
+
+import json
+import re
+from typing import Any
+
+import jsonschema
+import yaml
+
+from bridge.config import SourceConfig, variables
+from bridge.config.helm import helm_config, helm_defaults, helm_definitions, helm_secrets, helm_source
+from tests.generated_chart import CHART
+
+# Values of their own in the chart, or nothing that a pod may choose.
+OWNED = {"BROKER", "DATA_DIR", "EMBEDDED_LISTEN", "LISTEN", "OPS_LISTEN", "ROUTES", "SOURCES"}
+
+
+def uncommented(text: str) -> Any:
+    """What the block says once every setting in it is uncommented."""
+    lines = re.findall(r"^ *# ([A-Z_0-9]+: .*)$", text, re.MULTILINE)
+    return yaml.safe_load("\n".join(lines))
+
+
+def test_every_setting_is_in_the_chart_once() -> None:
+    definitions = helm_definitions()
+    shared = [*definitions["config"]["properties"], *definitions["secrets"]["properties"]]
+    own = [*definitions["sourceConfig"]["properties"], *definitions["sourceSecrets"]["properties"]]
+    names = [variable.name for variable in variables() if variable.owner is not SourceConfig]
+    assert sorted(shared + [f"BRIDGE_{name}" for name in OWNED]) == sorted(names)
+    assert sorted(own) == sorted(variable.field.upper() for variable in variables(SourceConfig))
+
+
+def test_no_secret_can_be_a_plain_value() -> None:
+    definitions = helm_definitions()
+    for variable in variables():
+        if variable.secret:
+            name = variable.name.removeprefix("BRIDGE_SOURCE_<NAME>_")
+            assert name not in definitions["config"]["properties"]
+            assert name not in definitions["sourceConfig"]["properties"]
+
+
+def test_the_commented_settings_are_values_that_the_schema_takes() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    for text, name in ((helm_config(), "config"), (helm_source(), "sourceConfig"), (helm_secrets(), "secrets")):
+        values = uncommented(text)
+        if name == "secrets":
+            values = {variable: {"name": "login", "key": "password"} for variable in values}
+        assert list(values) == list(helm_definitions()[name]["properties"])
+        jsonschema.validate(values, schema["definitions"][name] | {"definitions": schema["definitions"]})
+
+
+def test_the_defaults_that_templates_reckon_with_are_the_bridges() -> None:
+    body = helm_defaults().split("\n", 1)[1].rpartition("{{-")[0]
+    defaults = json.loads(body)
+    assert defaults["BRIDGE_SHUTDOWN_TIMEOUT_MS"] == 10_000
+    assert defaults["DEADLINE_MS"] == 3000
