@@ -10,10 +10,11 @@ from bridge.broker import make_embedded, make_publisher
 from bridge.config import Address, Config, SourceConfig, make_tables
 from bridge.errors import ConfigError, Problem
 from bridge.ingest.app import make_ingest_app
+from bridge.ingest.compiled import make_pipeline
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Entrance, Ingest
 from bridge.ingest.outcomes import OUTCOMES
-from bridge.ingest.pipeline import Pipeline, Prepared
+from bridge.ingest.pipeline import Prepared
 from bridge.ingest.protocol import HttpLimits, make_protocol
 from bridge.ingest.seen import SeenIds
 from bridge.ops.app import Readiness, make_ops_app
@@ -162,13 +163,7 @@ class Bridge:
         return Entrance(
             name=source.name,
             verifier=None if source.verify == "none" else TokenVerifier([token.reveal() for token in source.token]),
-            pipeline=Pipeline(
-                source=source.name,
-                provider=provider,
-                table=table,
-                dialect=publisher.dialect,
-                devices=frozenset(source.devices),
-            ),
+            pipeline=make_pipeline(self.config, source, provider=provider, table=table, dialect=publisher.dialect),
             dedup=self._dedup(source.name, publisher, facts),
             facts=facts,
             success_status=source.success_status,

@@ -5,16 +5,20 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import msgspec
 
 from bridge.config import Config, Secret, SourceConfig, read_secret_file
-from bridge.publishers.base import Publisher, Received, Since
+from bridge.publishers.base import HeaderDialect, Publisher, Received, Record, Since
 from bridge.publishers.embedded import EmbeddedServer
 from bridge.publishers.kafka import KafkaPublisher, KafkaSettings, Sasl, Topic
 from bridge.publishers.kafka import reader as kafka_reader
+from bridge.publishers.kafka import records as kafka_records
 from bridge.publishers.nats import NatsPublisher, NatsSettings
 from bridge.publishers.nats import reader as nats_reader
+from bridge.publishers.nats import records as nats_records
 from bridge.routing import Table, subjects, topics
 
 __all__ = [
     "Reader",
+    "as_sent",
+    "dialect_of",
     "largest_body_bytes",
     "largest_record_bytes",
     "make_embedded",
@@ -89,6 +93,24 @@ def make_reader(config: Config, tables: Mapping[str, Table]) -> Reader:
     servers = config.broker.servers if embedded is None else (embedded.url,)
     nats = _nats_settings(config, tables, servers, None)
     return lambda since: nats_reader.follow(nats, nats.subjects, since=since)
+
+
+def dialect_of(config: Config) -> HeaderDialect:
+    """How records for the configured broker name their headers."""
+    return KafkaPublisher.dialect if config.broker.kind == "kafka" else NatsPublisher.dialect
+
+
+def as_sent(config: Config, record: Record) -> tuple[dict[str, str], int]:
+    """All headers that the configured broker gets with a record, and what of its limit the record takes, in bytes.
+
+    Raises:
+        RecordRefused: it cannot be sent at all.
+    """
+    if config.broker.kind == "kafka":
+        return dict(record.headers), kafka_records.size_bytes(record)
+    head = nats_records.encode_head(record, with_ttl=True)
+    lines = head.decode().split("\r\n")[1:]
+    return dict(line.split(": ", 1) for line in lines if line), len(head) + len(record.value)
 
 
 def _nats_settings(

@@ -82,8 +82,7 @@ def commands_table() -> str:
     for name, command in commands().items():
         what = (command.help or "").split("\n\n")[0].replace("\n", " ")
         rows.append(f"| `{name}` | {what} |")
-    width = max(len(example.line) for example in examples())
-    lines = (f"{example.line:{width}}  # {example.what}" for example in examples())
+    lines = (f"# {example.what}\n{example.line}" for example in examples())
     return "\n".join([*rows, "", "```sh", *lines, "```"])
 
 

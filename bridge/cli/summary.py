@@ -26,7 +26,7 @@ def show_summary(report: dict[str, Any], *, asked_rate: float | None) -> None:
         status = "none" if answer["status"] is None else answer["status"]
         detail = escape(answer["detail"] or "")
         table.add_row(f"[{colour}]{status}[/{colour}]", escape(answer["error"] or ""), str(answer["count"]), detail)
-    console.print(table)
+    console.print_table(table)
     console.print(
         f"{report['sent']} sent in {report['seconds']:.1f} s ({report['rate']:g}/s): {report['accepted']} accepted, "
         f"{report['failed']} failed, {report['retries']} retries"

@@ -5,8 +5,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from bridge.providers import PROVIDERS
 from tests.generated import ROOT, examples, files
 from tests.processes import BridgeProcess, run_here
 
@@ -56,8 +60,12 @@ def test_the_first_five_minutes(bridge: Callable[..., BridgeProcess]) -> None:
     assert "events.chatlevel.connection.open" in shown
 
 
-def test_every_example_of_the_help_runs(bridge: Callable[..., BridgeProcess]) -> None:
+def test_every_example_of_the_help_runs(
+    bridge: Callable[..., BridgeProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     running = bridge().start()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "body.json").write_bytes(PROVIDERS["chatlevel"].sample("call", now=datetime.now(UTC)))
     for example in examples():
         program, *arguments = shlex.split(example.line.partition("|")[0])
         assert program == "webhook-bridge"

@@ -9,7 +9,7 @@ from bridge.errors import RecordRefused
 from bridge.publishers.base import Record
 from bridge.publishers.entry import Entry as BaseEntry
 
-__all__ = ["BATCH_OVERHEAD_BYTES", "Entry", "check_topic"]
+__all__ = ["BATCH_OVERHEAD_BYTES", "Entry", "check_topic", "size_bytes"]
 
 # Kafka's own rule (org.apache.kafka.common.internals.Topic): it refuses any other name.
 _LEGAL = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}\Z", re.ASCII)
@@ -41,14 +41,28 @@ class Entry(BaseEntry):
         if record.topic not in _known:
             check_topic(record.topic)
         super().__init__(token, record.topic, future)
-        try:
-            self.key = record.key.encode()
-            self.headers = [(name, value.encode()) for name, value in record.headers.items()]
-        except UnicodeEncodeError as error:
-            raise RecordRefused("the key or a header value of the record is not valid text") from error
+        self.key, self.headers = _encoded(record)
         self.value = record.value
         # An upper bound, at most 20 bytes above the truth: varints are counted at their longest.
         self.size_bytes = _estimate(self.key, record.value, self.headers)
+
+
+def size_bytes(record: Record) -> int:
+    """What the record takes in a batch of its own, before compression.
+
+    Raises:
+        RecordRefused: topic, key or headers cannot be sent.
+    """
+    check_topic(record.topic)
+    key, headers = _encoded(record)
+    return int(_estimate(key, record.value, headers))
+
+
+def _encoded(record: Record) -> tuple[bytes, list[tuple[str, bytes]]]:
+    try:
+        return record.key.encode(), [(name, value.encode()) for name, value in record.headers.items()]
+    except UnicodeEncodeError as error:
+        raise RecordRefused("the key or a header value of the record is not valid text") from error
 
 
 def check_topic(topic: str) -> None:

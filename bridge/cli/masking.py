@@ -1,0 +1,40 @@
+"""Events as they are shown to people: no credentials unless asked for, nothing that a terminal would obey."""
+
+import re
+from typing import Any
+
+import msgspec
+from rich.markup import escape
+
+__all__ = ["masked", "plain", "pretty"]
+
+_HIDDEN = "(hidden: a credential; --show-credentials shows it)"
+_CREDENTIAL = re.compile(r"qr|pair", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def masked(data: Any, *, hide: bool = False) -> Any:  # noqa: ANN401 -- any JSON value
+    """Without credentials, also where a provider calls them by another name.
+
+    Args:
+        data: of an event.
+        hide: all of it is a credential, but for the device's id.
+    """
+    if isinstance(data, dict):
+        return {
+            name: value if name == "device_id" else masked(value, hide=hide or bool(_CREDENTIAL.search(name)))
+            for name, value in data.items()
+        }
+    if isinstance(data, list):
+        return [masked(item, hide=hide) for item in data]
+    return _HIDDEN if hide and data is not None else data
+
+
+def pretty(value: Any) -> str:  # noqa: ANN401 -- any JSON value
+    """JSON on several lines."""
+    return _CONTROL.sub("�", msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def plain(value: Any) -> str:  # noqa: ANN401 -- any JSON value
+    """On one line, as markup that has no meaning."""
+    return escape(_CONTROL.sub("�", str(value)).replace("\n", "�"))

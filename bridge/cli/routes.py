@@ -1,0 +1,114 @@
+"""`routes`: where the events of each source and type go, from the configuration alone."""
+
+from collections.abc import Iterator
+
+import click
+import msgspec
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from bridge.cli.command import Command
+from bridge.cli.console import PersonConsole
+from bridge.cli.settings import ROUTING, surveyed, tell_ignored
+from bridge.errors import ConfigError
+from bridge.events.model import EventType
+from bridge.routing import Found, Table
+
+__all__ = ["routes"]
+
+_NAMED_BY_PAYLOAD = "*"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One event type of one source, as `--json` prints it.
+
+    Attributes:
+        source: the source's name.
+        type: the type's name; `*`: any other that payloads name.
+        topics: where its events go; none: they are dropped.
+        key: what of the event becomes the record's key.
+        by: what decides: `rule 2`, `template`, `UNKNOWN=drop`.
+        dataschema: the schema of the data.
+        schema: its path below `schemas/`.
+        sensitive: the data are credentials.
+    """
+
+    source: str
+    type: str
+    topics: tuple[str, ...]
+    key: str
+    by: str
+    dataschema: str
+    schema: str
+    sensitive: bool
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        ("webhook-bridge routes", "a table of sources, types and their topics"),
+        ("webhook-bridge routes --json | jq -r '.[].topics[]' | sort -u", "the topics that a broker must have"),
+    ],
+)
+@click.option("--source", help="Only this source.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
+def routes(*, source: str | None, as_json: bool) -> None:
+    """Show which topics the events of each source and type go to.
+
+    From the configuration alone: no broker is asked, no token is needed, and settings of other things that are wrong
+    are named and prevent nothing.
+    """
+    found = surveyed()
+    if concerned := [problem for problem in found.problems if problem.variable in ROUTING]:
+        raise ConfigError(concerned)
+    tell_ignored(found.problems)
+    if source is not None and source not in found.tables:
+        raise click.BadParameter(
+            f"{source!r} is not a source; BRIDGE_SOURCES has {', '.join(found.tables)}", param_hint="--source"
+        )
+    rows = [row for name, table in found.tables.items() if source in (None, name) for row in _rows(table)]
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
+    else:
+        _show(rows)
+
+
+def _rows(table: Table) -> Iterator[Row]:
+    source = table.source
+    types = {event_type.name: event_type for event_type in source.types}
+    for name, found in table.known.items():
+        yield _row(source.name, name, types.get(name, source.fallback), found)
+    for pattern in table.open_patterns:
+        example = pattern.text.replace("{type}", _NAMED_BY_PAYLOAD)
+        topic = type(pattern)(example).topic(source.name, source.fallback.domain, "")
+        rule = next((rule for rule in table.rules if pattern in rule.topics), None)
+        decided = Found((), _NAMED_BY_PAYLOAD, rule)
+        by = "template" if rule is None else decided.by
+        yield msgspec.structs.replace(
+            _row(source.name, _NAMED_BY_PAYLOAD, source.fallback, decided),
+            topics=(topic,),
+            key="device" if rule is None else rule.key,
+            by=by,
+        )
+
+
+def _row(source: str, name: str, event_type: EventType, found: Found) -> Row:
+    return Row(
+        source=source,
+        type=name,
+        topics=tuple(route.topic for route in found.routes),
+        key=found.routes[0].key if found.routes else "",
+        by=found.by,
+        dataschema=event_type.dataschema,
+        schema=event_type.schema_path,
+        sensitive=event_type.sensitive,
+    )
+
+
+def _show(rows: list[Row]) -> None:
+    grid = Grid("source", "type", "topics", "key", "by", "schema", box=None, pad_edge=False, header_style="dim")
+    for row in rows:
+        topics = ", ".join(row.topics) if row.topics else "[yellow]dropped[/yellow]"
+        kind = escape(row.type) + (" [red](credentials)[/red]" if row.sensitive else "")
+        grid.add_row(escape(row.source), kind, topics, row.key, row.by, row.schema.removesuffix(".json"))
+    PersonConsole().print_table(grid)

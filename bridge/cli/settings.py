@@ -1,0 +1,48 @@
+"""The configuration as far as it can be read: for commands that look at a part of it and do not serve."""
+
+import os
+
+import click
+import msgspec
+
+from bridge.config import Config, make_tables, survey
+from bridge.errors import ConfigError, Problem
+from bridge.providers import PROVIDERS
+from bridge.routing import DEFAULT_TEMPLATE, Table
+
+__all__ = ["ROUTING", "Surveyed", "surveyed", "tell_ignored"]
+
+ROUTING = ("BRIDGE_SOURCES", "BRIDGE_ROUTES", "BRIDGE_TOPIC_TEMPLATE")
+"""The variables without which it is not known where events go."""
+
+
+class Surveyed(msgspec.Struct, frozen=True):
+    """What could be read.
+
+    Attributes:
+        config: with defaults for what could not.
+        tables: by source; by the default template alone where the rules could not be used.
+        problems: all there are.
+    """
+
+    config: Config
+    tables: dict[str, Table]
+    problems: tuple[Problem, ...]
+
+
+def surveyed() -> Surveyed:
+    """Read the environment; whatever is wrong prevents nothing."""
+    config, problems = survey(os.environ)
+    try:
+        tables = make_tables(config, PROVIDERS)
+    except ConfigError as error:
+        problems = tuple(dict.fromkeys((*problems, *error.problems)))
+        plain = msgspec.structs.replace(config, routes=None, topic_template=DEFAULT_TEMPLATE)
+        tables = make_tables(plain, PROVIDERS)
+    return Surveyed(config, tables, problems)
+
+
+def tell_ignored(problems: tuple[Problem, ...]) -> None:
+    """Say on standard error what was left out of account."""
+    for problem in problems:
+        click.echo(f"ignored: {problem}", err=True)

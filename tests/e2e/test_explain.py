@@ -1,0 +1,175 @@
+"""`explain` and `routes`: what they say is what `serve` does, from any state of the configuration."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.providers import PROVIDERS
+from tests.generated import ROOT
+from tests.processes import BridgeProcess, run_here
+
+Make = Callable[..., BridgeProcess]
+GOLDENS = ROOT / "tests" / "providers" / "chatlevel"
+RULES = "chatlevel:message.* -> whatsapp.messages, audit.all key={contact}; *:call -> drop"
+
+
+def explain(body: bytes, *arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any], str]:
+    """Exit code, report and what was said on standard error."""
+    result = run_here("explain", "-", "--json", *arguments, env=env or {}, stdin=body)
+    return result.exit_code, json.loads(result.stdout), result.stderr
+
+
+@pytest.mark.parametrize("rules", [None, RULES], ids=["template", "rules"])
+def test_what_it_says_is_what_a_consumer_gets(bridge: Make, rules: str | None) -> None:
+    running = bridge(**({"BRIDGE_ROUTES": rules} if rules else {})).start()
+    for event in ("message.received", "connection.auth", "call"):
+        body = PROVIDERS["chatlevel"].sample(event, now=datetime.now(UTC))
+        before = len(running.stored())
+        assert running.post(body).status_code == 200
+        stored = running.stored()[before:]
+        code, said, _ = explain(body, "--show-credentials", env=running.env)
+        assert code == 0
+        (explained,) = said["events"]
+        assert len(explained["records"]) == len(stored)
+        for record, message in zip(explained["records"], stored, strict=True):
+            assert record["topic"] == message.subject
+            assert record["headers"] == message.headers
+            value, told = json.loads(message.data), record["value"]
+            del value["recordedtime"], told["recordedtime"]
+            assert value == told
+            assert record["key"] == value["partitionkey"]
+
+
+def test_for_kafka_the_headers_are_kafkas() -> None:
+    body = (GOLDENS / "call.offer.in.json").read_bytes()
+    _, said, _ = explain(body, env={"BRIDGE_BROKER": "kafka://broker.example.com"})
+    assert set(said["events"][0]["records"][0]["headers"]) == {"content-type", "ce_id", "ce_type"}
+
+
+def test_nothing_that_is_wrong_elsewhere_prevents_it_and_it_is_said(tmp_path: Path) -> None:
+    body = (GOLDENS / "call.offer.in.json").read_bytes()
+    env = {
+        "BRIDGE_LISTEN": "0.0.0.0:8080",
+        "BRIDGE_BROKER": "nonsense",
+        "BRIDGE_FOO": "1",
+        "BRIDGE_NATS_CREDS_FILE": "/nowhere",
+        "BRIDGE_ROUTES": "no rule",
+        "BRIDGE_DATA_DIR": str(tmp_path / "data"),
+    }
+    code, said, stderr = explain(body, env=env)
+    assert code == 0
+    assert said["events"][0]["records"][0]["topic"] == "events.chatlevel.call"
+    for name in ("BRIDGE_BROKER", "BRIDGE_FOO", "BRIDGE_NATS_CREDS_FILE", "BRIDGE_ROUTES"):
+        assert f"ignored: {name}: " in stderr
+    assert not (tmp_path / "data").exists()
+    without_sources = explain(body, "--source", "chatlevel", env={"BRIDGE_SOURCES": "nope"})
+    assert without_sources[0] == 0
+    assert "not configured: source chatlevel" in without_sources[2]
+
+
+@pytest.mark.parametrize(
+    ("body", "env", "error", "detail"),
+    [
+        (b'{"event":"call","deviceId":1,"data":3}', {}, "undecodable", "$.data"),
+        (b"{", {}, "undecodable", "truncated"),
+        (
+            b'{"event":"connection.closed","deviceId":7,"data":{}}',
+            {"BRIDGE_SOURCE_CHATLEVEL_DEVICES": "8"},
+            "device_not_allowed",
+            "BRIDGE_SOURCE_CHATLEVEL_DEVICES",
+        ),
+        (
+            b'{"event":"connection.closed","deviceId":7,"data":{}}' + b" " * 1024,
+            {"BRIDGE_SOURCE_CHATLEVEL_MAX_BODY_BYTES": "1024"},
+            "body_too_large",
+            "BRIDGE_SOURCE_CHATLEVEL_MAX_BODY_BYTES is 1024",
+        ),
+    ],
+)
+def test_what_is_refused_is_said_with_the_place_and_exits_1(
+    body: bytes, env: dict[str, str], error: str, detail: str
+) -> None:
+    code, said, _ = explain(body, env=env)
+    assert code == 1
+    assert said["error"] == error
+    assert detail in said["detail"]
+    shown = run_here("explain", "-", env=env, stdin=body)
+    assert shown.exit_code == 1
+    assert error in shown.stdout
+
+
+def test_what_is_dropped_is_said_and_is_no_failure() -> None:
+    body = (GOLDENS / "call.offer.in.json").read_bytes()
+    shown = run_here("explain", "-", env={"BRIDGE_ROUTES": RULES}, stdin=body)
+    assert shown.exit_code == 0
+    assert "dropped" in shown.stdout
+
+
+def test_credentials_are_hidden_unless_asked_for_whatever_their_topic() -> None:
+    body = (GOLDENS / "connection.auth.pairing.in.json").read_bytes()
+    code = json.loads(body)["data"]["pairingCode"]
+    env = {"BRIDGE_ROUTES": "chatlevel:connection.auth -> secrets.pairing"}
+    for arguments in ((), ("--json",)):
+        assert code not in run_here("explain", "-", *arguments, env=env, stdin=body).output
+        assert code in run_here("explain", "-", *arguments, "--show-credentials", env=env, stdin=body).output
+
+
+def test_all_of_a_credential_is_hidden_by_its_type_not_only_by_names() -> None:
+    body = b'{"event":"connection.auth","deviceId":7,"data":{"code":"sesame"},"timestamp":"2026-03-02T08:00:00Z"}'
+    assert "sesame" not in run_here("explain", "-", env={}, stdin=body).output
+    assert "sesame" in run_here("explain", "-", "--show-credentials", env={}, stdin=body).output
+
+
+def test_drift_and_all_that_matters_is_shown_to_people() -> None:
+    shown = run_here("explain", str(GOLDENS / "unknown.fields.in.json"), env={"BRIDGE_ROUTES": RULES}).stdout
+    for text in ("envelope.webhookVersion", "topic    whatsapp.messages key 5511", "audit.all", "ce-id:", "bytes with"):
+        assert text in shown
+    assert shown.count('"specversion"') == 1, "two copies of one value"
+
+
+# ---- routes
+
+
+def rows(**env: str) -> dict[tuple[str, str], dict[str, Any]]:
+    result = run_here("routes", "--json", env=env)
+    assert result.exit_code == 0
+    return {(row["source"], row["type"]): row for row in json.loads(result.stdout)}
+
+
+def test_routes_has_every_type_of_every_source_with_topics_key_and_schema() -> None:
+    found = rows(
+        BRIDGE_SOURCES="chatlevel,b=chatlevel",
+        BRIDGE_SOURCE_B_UNKNOWN="drop",
+        BRIDGE_ROUTES=f"{RULES}; b:connection.auth -> secrets.pairing",
+    )
+    assert len(found) == 2 * len(PROVIDERS["chatlevel"].event_types)
+    received = found["chatlevel", "message.received"]
+    assert received["topics"] == ["whatsapp.messages", "audit.all"]
+    assert (received["key"], received["by"]) == ("contact", "rule 1")
+    assert received["dataschema"] == "urn:webhook-bridge:schema:messaging:message.received:v1.0"
+    assert found["b", "message.received"]["topics"] == ["events.b.message.received"]
+    assert found["b", "call"]["topics"] == []
+    assert (found["b", "unknown"]["topics"], found["b", "unknown"]["by"]) == ([], "UNKNOWN=drop")
+    assert found["b", "connection.auth"]["sensitive"] is True
+    assert found["b", "connection.auth"]["topics"] == ["secrets.pairing"]
+
+
+def test_routes_is_a_table_whose_names_are_whole_and_whose_drops_are_said() -> None:
+    shown = run_here("routes", env={"BRIDGE_ROUTES": RULES, "BRIDGE_FOO": "1"})
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert lines[0] == ["source", "type", "topics", "key", "by", "schema"]
+    assert ["chatlevel", "call", "dropped", "rule", "2", "messaging/call/v1.0"] in lines
+    assert any("(credentials)" in line for line in lines)
+    assert "messaging/connection.timeout/v1.0" in shown.stdout
+    assert "ignored: BRIDGE_FOO" in shown.stderr
+
+
+def test_routes_does_not_guess_where_the_rules_are_wrong(bridge: Make) -> None:
+    result = bridge(BRIDGE_ROUTES="chatlevel:mesage.* -> a").cli("routes")
+    assert result.returncode == 2
+    assert "BRIDGE_ROUTES: rule 1" in result.stderr
+    assert result.stdout == ""
