@@ -205,6 +205,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             extra={"expected": "rules such as chatlevel:message.* -> whatsapp.messages"},
         ),
     ] = None
+    event_format: Annotated[
+        Literal["structured", "binary"],
+        Meta(
+            description="CloudEvents mode of the records: `structured`, the value is the whole event; `binary`, the "
+            "value is its `data` alone and every attribute is a header, at a cost of some microseconds a record."
+        ),
+    ] = "structured"
     nats: NatsConfig = NatsConfig()
     kafka: KafkaConfig = KafkaConfig()
     max_in_flight: Annotated[

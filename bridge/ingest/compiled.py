@@ -10,16 +10,22 @@ __all__ = ["make_pipeline"]
 
 
 def make_pipeline(
-    _config: Config, source: SourceConfig, *, provider: Provider, table: Table, dialect: HeaderDialect
+    config: Config, source: SourceConfig, *, provider: Provider, table: Table, dialect: HeaderDialect
 ) -> Pipeline:
     """The pipeline of one source.
 
     Args:
+        config: what holds for all sources.
         source: whose; it needs no token.
         provider: whose format its bodies have.
         table: where its events go.
         dialect: of the broker that the records are for.
     """
     return Pipeline(
-        source=source.name, provider=provider, table=table, dialect=dialect, devices=frozenset(source.devices)
+        source=source.name,
+        provider=provider,
+        table=table,
+        dialect=dialect,
+        event_format=config.event_format,
+        devices=frozenset(source.devices),
     )

@@ -4,11 +4,12 @@ One `Pipeline` per source, compiled at start: decoder, encoder and routes are lo
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bridge.errors import DeviceNotAllowed
-from bridge.events.cloudevents import StructuredEncoder, record_headers
+from bridge.events.cloudevents import BinaryEncoder, StructuredEncoder, binary_headers, record_headers
 from bridge.events.model import Event
 from bridge.providers.base import Decoder, Delivery, Provider
 from bridge.publishers.base import HeaderDialect, Record
@@ -56,6 +57,7 @@ class Pipeline:
         provider: Provider,
         table: Table,
         dialect: HeaderDialect,
+        event_format: Literal["structured", "binary"] = "structured",
         devices: frozenset[str] = frozenset(),
     ) -> None:
         """Compile.
@@ -65,13 +67,22 @@ class Pipeline:
             provider: whose format the bodies have.
             table: where the events go.
             dialect: how the broker's records name their headers.
+            event_format: whether the record's value is the whole event, or its data with all else in headers.
             devices: the only devices allowed; empty allows all.
         """
         self._decode: Decoder = provider.decoder()
-        self._encode = StructuredEncoder(source).encode
-        self._headers = record_headers(
-            prefix=dialect.prefix, content_type=dialect.content_type, percent_encode=dialect.percent_encode
-        )
+        prefix, percent_encode = dialect.prefix, dialect.percent_encode
+        if event_format == "binary":
+            self._encode = BinaryEncoder().encode
+            content_type = dialect.data_content_type
+            self._headers = binary_headers(
+                source, prefix=prefix, data_content_type=content_type, percent_encode=percent_encode
+            )
+        else:
+            self._encode = StructuredEncoder(source).encode
+            self._headers = record_headers(
+                prefix=prefix, content_type=dialect.content_type, percent_encode=percent_encode
+            )
         self._table = table
         self._plans = {name: _plan(found) for name, found in table.known.items()}
         self._devices = devices
@@ -91,27 +102,27 @@ class Pipeline:
     def _prepared(self, event: Event, traceparent: str | None) -> Prepared:
         label, ways = self._plans.get(event.type.name) or self._learn(event.type.name)
         if len(ways) == 1:
-            way = ways[0]
-            key = way.key_of(event)
-            value = self._encode(event, key=key, traceparent=traceparent)
-            return Prepared(event, label, (self._record(event, way, key, value, traceparent),))
-        values: dict[str, bytes] = {}  # by key, which is part of the value
-        records = []
-        for way in ways:
-            key = way.key_of(event)
-            value = values.get(key) or self._encode(event, key=key, traceparent=traceparent)
-            values[key] = value
-            records.append(self._record(event, way, key, value, traceparent))
-        return Prepared(event, label, tuple(records))
+            return Prepared(event, label, (self._record(event, ways[0], traceparent),))
+        values: dict[str, bytes] = {}
+        return Prepared(event, label, tuple(self._record(event, way, traceparent, values) for way in ways))
 
-    def _record(self, event: Event, way: _Way, key: str, value: bytes, traceparent: str | None) -> Record:
+    def _record(
+        self, event: Event, way: _Way, traceparent: str | None, values: dict[str, bytes] | None = None
+    ) -> Record:
+        """One copy of an event; `values` has those that were encoded already, by key, which may be part of them."""
+        key = way.key_of(event)
+        value = values.get(key) if values else None
+        if value is None:
+            value = self._encode(event, key=key, traceparent=traceparent)
+            if values is not None:
+                values[key] = value
         return Record(
             topic=way.topic,
             key=key,
             value=value,
-            headers=self._headers(event, traceparent),
+            headers=self._headers(event, key, traceparent),
             dedup_id=event.id + way.dedup_suffix,
-            ttl_s=_ttl_s(event),
+            ttl_s=None if event.expirytime is None else _ttl_s(event.expirytime - event.time),
         )
 
     def _learn(self, name: str) -> _Plan:
@@ -139,11 +150,9 @@ _KEYS: dict[str, Callable[[Event], str]] = {
 }
 
 
-def _ttl_s(event: Event) -> int | None:
+def _ttl_s(lifetime: timedelta) -> int:
     """How long the broker should keep an expiring event: its own life time, counted from now on.
 
     Not what is left of it: a delivery that comes late must still be seen by a consumer that is awake.
     """
-    if event.expirytime is None:
-        return None
-    return max(1, round((event.expirytime - event.time).total_seconds()))
+    return max(1, round(lifetime.total_seconds()))

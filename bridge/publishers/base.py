@@ -30,11 +30,13 @@ class HeaderDialect(msgspec.Struct, frozen=True):
         prefix: of attribute headers: `ce-` on NATS, `ce_` on Kafka.
         content_type: the name of the content type header.
         percent_encode: whether values are percent-encoded (NATS, as HTTP) or plain UTF-8 (Kafka).
+        data_content_type: in binary mode, the header of `datacontenttype`: `ce-datacontenttype` on NATS.
     """
 
     prefix: str
     content_type: str
     percent_encode: bool
+    data_content_type: str = "content-type"
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -94,10 +94,9 @@ def _bad_names(tables: Iterable[Table]) -> Iterator[Problem]:
     """Topics that are right as patterns and wrong with a source's or type's name in them."""
     for table in tables:
         source = table.source
-        for found in table.known.values():
-            for route in found.routes:
-                if fault := topic_problem(route.topic):
-                    yield _blamed(found.rule, table, f"makes the topic {route.topic!r}, which {fault}", "another topic")
+        for topic, rule in table.topics():
+            if fault := topic_problem(topic):
+                yield _blamed(rule, table, f"makes the topic {topic!r}, which {fault}", "another topic")
         if source.open_types:
             ways = [(None, table.template), *((rule, pattern) for rule in table.rules for pattern in rule.topics)]
             for rule, pattern in ways:
@@ -111,12 +110,11 @@ def _colliding(tables: Iterable[Table]) -> Iterator[Problem]:
     """Kafka takes `.` and `_` for one character in metric names, and refuses the second of two such topics."""
     seen: dict[str, str] = {}
     for table in tables:
-        for found in table.known.values():
-            for route in found.routes:
-                first = seen.setdefault(route.topic.replace(".", "_"), route.topic)
-                if first != route.topic:
-                    said = f"makes the topic {route.topic!r} beside {first!r}, which Kafka does not tell apart"
-                    yield _blamed(found.rule, table, said, "names that differ in more than . and _")
+        for topic, rule in table.topics():
+            first = seen.setdefault(topic.replace(".", "_"), topic)
+            if first != topic:
+                said = f"makes the topic {topic!r} beside {first!r}, which Kafka does not tell apart"
+                yield _blamed(rule, table, said, "names that differ in more than . and _")
 
 
 def _exposed(tables: Sequence[Table]) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ A source whose types are all known has a table that never changes. Where payload
 learns up to `MAX_OPEN_TYPES` of them, each below the source's own prefix; what is beyond goes where unknown events go.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -128,6 +128,17 @@ class Table:
                 return rule
         return None
 
+    def topics(self) -> Iterator[tuple[str, Rule | None]]:
+        """Every topic that is known now, and what makes it; some of them more than once."""
+        for found in self.known.values():
+            for route in found.routes:
+                yield route.topic, found.rule
+        if self.source.open_types:
+            for rule in self.rules:
+                for pattern in rule.topics:
+                    if "*" in rule.type and not pattern.names_type:
+                        yield pattern.topic(self.source.name, self.source.fallback.domain, ""), rule
+
     @property
     def open_patterns(self) -> tuple[Pattern, ...]:
         """The topics that types named by payloads may have; empty where there are none."""
@@ -162,8 +173,7 @@ class Table:
 
 def topics(tables: Iterable[Table]) -> tuple[str, ...]:
     """Every topic that is known at start, sorted: what a Kafka cluster must have."""
-    found = (route.topic for table in tables for known in table.known.values() for route in known.routes)
-    return tuple(sorted(set(found)))
+    return tuple(sorted({topic for table in tables for topic, _ in table.topics()}))
 
 
 def subjects(tables: Iterable[Table]) -> tuple[str, ...]:

@@ -184,7 +184,7 @@ class ProviderContract:
         assert events
         for event in events:
             texts = [event.id, event.device, event.subject or "x", event.contact or "x", *event.drift]
-            texts += headers_of(event, None).values()
+            texts += headers_of(event, event.device, None).values()
             assert all(text.isascii() and text.isprintable() for text in texts)
             assert all(0 < len(text) <= 256 for text in texts)
             assert " " not in f"{event.id}{event.device}{event.subject}{event.contact}"

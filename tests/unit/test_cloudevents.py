@@ -49,16 +49,16 @@ def test_the_source_is_a_uri_reference_whatever_the_device_is_called() -> None:
 
 def test_headers_are_few_and_in_the_brokers_dialect() -> None:
     made = event()
-    nats = record_headers(prefix="ce-", content_type="Content-Type", percent_encode=True)(made, None)
+    nats = record_headers(prefix="ce-", content_type="Content-Type", percent_encode=True)(made, "k", None)
     assert nats == {"Content-Type": CONTENT_TYPE, "ce-id": made.id, "ce-type": "messaging.message.received.v1"}
-    kafka = record_headers(prefix="ce_", content_type="content-type", percent_encode=False)(made, "00-trace")
+    kafka = record_headers(prefix="ce_", content_type="content-type", percent_encode=False)(made, "k", "00-trace")
     assert set(kafka) == {"content-type", "ce_id", "ce_type", "traceparent"}
 
 
 @pytest.mark.parametrize(("plain", "encoded"), [('a "b"%é', "a%20%22b%22%25%C3%A9"), ("é", "%C3%A9"), ("a-1", "a-1")])
 def test_header_values_are_percent_encoded_where_the_binding_asks(plain: str, encoded: str) -> None:
     made = msgspec.structs.replace(event(), id=plain)
-    headers = record_headers(prefix="ce-", content_type="Content-Type", percent_encode=True)(made, None)
+    headers = record_headers(prefix="ce-", content_type="Content-Type", percent_encode=True)(made, "k", None)
     assert headers["ce-id"] == encoded
 
 

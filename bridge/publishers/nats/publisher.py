@@ -31,7 +31,9 @@ class NatsPublisher:
     over the next link with the same id, so the stream keeps one copy.
     """
 
-    dialect = HeaderDialect(prefix="ce-", content_type="Content-Type", percent_encode=True)
+    dialect = HeaderDialect(
+        prefix="ce-", content_type="Content-Type", percent_encode=True, data_content_type="ce-datacontenttype"
+    )
 
     def __init__(self, settings: NatsSettings) -> None:
         self._tokens = itertools.count(1)
