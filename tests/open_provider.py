@@ -29,7 +29,7 @@ _is_safe = re.compile(r"[\x21-\x7e]{1,256}").fullmatch
 
 
 class OpenProvider:
-    """The type is in the header `x-event`, or in the body; the device and the subject are in the body."""
+    """The type is in the header `x-event`, or in the body or each item of its `batch`, as all else is."""
 
     name: str = "open"
     event_types: tuple[EventType, ...] = (KNOWN, FALLBACK)
@@ -51,17 +51,21 @@ def _decode(delivery: Delivery) -> tuple[Event, ...]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UndecodableBody("Expected an object") from None
     header = delivery.headers.get(b"x-event")
-    name = str(content.get("type", "")) if header is None else header.decode("latin-1")
-    texts = {field: str(content.get(field, "")) for field in ("device", "subject", "contact")}
+    said = None if header is None else header.decode("latin-1")
+    return tuple(_event(delivery, item, said) for item in content.get("batch") or [content])
+
+
+def _event(delivery: Delivery, item: dict[str, Any], said: str | None) -> Event:
+    name = str(item.get("type", "")) if said is None else said
+    texts = {field: str(item.get(field, "")) for field in ("device", "subject", "contact")}
     safe = {field: text if _is_safe(text) else None for field, text in texts.items()}
-    event = Event(
-        id=hashlib.sha256(delivery.body + b"\0" + name.encode(errors="surrogatepass")).hexdigest()[:32],
+    return Event(
+        id=hashlib.sha256(json.dumps([item, name]).encode()).hexdigest()[:32],
         type=open_type(FALLBACK, name),
         device=safe["device"] or "unknown",
         subject=safe["subject"],
         contact=safe["contact"],
         time=delivery.received_at,
         recordedtime=delivery.received_at,
-        data=Payload(content),
+        data=Payload(item),
     )
-    return (event,)
