@@ -35,22 +35,17 @@ _SECRET_REF = {"$ref": "#/definitions/secretKey"}
 
 def helm_config() -> str:
     """YAML for `config:`: every setting that is no secret, commented out, indented by two."""
-    return _yaml(_plain(source=False), indent=2, skip_group=True)
+    return _yaml(_plain(source=False), indent=2, headings=True)
 
 
 def helm_source() -> str:
     """YAML for a source's `config:`: the same for what each source has."""
-    return _yaml(_plain(source=True), indent=4, skip_group=False)
+    return _yaml(_plain(source=True), indent=4, headings=False)
 
 
 def helm_secrets() -> str:
     """YAML for `secrets:`: every variable that comes from a mounted file."""
-    margin = " " * 2
-    lines = []
-    for variable in _files(source=False):
-        comment = _wrapped(variable, indent=2)
-        lines += ["", *(f"{margin}# {line}" for line in comment), f"{margin}# {_key(variable)}: {{name: …, key: …}}"]
-    return "\n".join(lines).strip("\n") + "\n"
+    return _yaml(_files(source=False), indent=2, headings=True)
 
 
 def helm_definitions() -> dict[str, Any]:
@@ -113,11 +108,11 @@ def _schema(variable: Variable) -> dict[str, Any]:
     return found
 
 
-def _yaml(chosen: list[Variable], *, indent: int, skip_group: bool) -> str:
+def _yaml(chosen: list[Variable], *, indent: int, headings: bool) -> str:
     margin = " " * indent
     lines = []
     for group, members in groupby(chosen, key=lambda variable: variable.group):
-        if skip_group:
+        if headings:
             lines += ["", f"{margin}# ---- {group} ----"]
         for variable in members:
             comment = _wrapped(variable, indent=indent)
@@ -134,6 +129,8 @@ def _wrapped(variable: Variable, *, indent: int) -> list[str]:
 
 def _value(variable: Variable) -> str:
     """The default, or an example where there is none, as YAML that stays what it is: `"off"` is a text."""
+    if _is_file(variable):
+        return "{name: …, key: …}"
     value = variable.default
     if value in (None, ()):
         value = variable.meta.examples[0] if variable.meta.examples else ""
