@@ -51,7 +51,9 @@ apiserver() { # Kubernetes' own API server, for real installs
   [ -x "$cache/bin/kube-apiserver" ] && return
   echo "building kube-apiserver (once, about five minutes)"
   mkdir -p "$cache/kube" && cp "$here"/kube/* "$cache/kube/"
-  (cd "$cache/kube" && go build -o "$cache/bin/kube-apiserver" .)
+  # the version is what its own build would set, and what the chart's kubeVersion is held against
+  (cd "$cache/kube" && go build -ldflags "-X k8s.io/component-base/version.gitVersion=v1.34.4" \
+    -o "$cache/bin/kube-apiserver" .)
 }
 
 command -v go >/dev/null || { echo "Go 1.24 or newer is needed, for helm and the Kubernetes API server" >&2; exit 1; }

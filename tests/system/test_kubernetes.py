@@ -1,0 +1,160 @@
+"""The chart on a real Kubernetes API server."""
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.config import load
+from tests.brokers import NatsServer
+from tests.processes import BridgeProcess
+from tests.system.apiserver import ApiServer, api_server
+from tests.system.helm import CHART, NAMESPACE, RELEASE, ci_files, helm, rendered, workload_pod
+
+INGRESS, MINIMAL, PROBE = (CHART / "ci" / f"{name}-values.yaml" for name in ("ingress", "00-minimal", "probe"))
+DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}-webhook-bridge"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("kubernetes")) as server:
+        server.make_custom_resources()
+        for name in (NAMESPACE, "all"):
+            server.make_namespace(name)
+        server.make_namespace("restricted", **{"pod-security.kubernetes.io__enforce": "restricted"})
+        yield server
+
+
+def test_install_upgrade_and_rollback(api: ApiServer) -> None:
+    def release(*arguments: str) -> str:
+        return helm(*arguments, *api.helm_flags, "--namespace", NAMESPACE).stdout
+
+    notes = release("install", RELEASE, str(CHART), "-f", str(INGRESS))
+    assert "chatlevel: https://hooks.example.com/webhooks/chatlevel/<token>" in notes
+    assert f"kubectl get secret -n {NAMESPACE} webhook-bridge" in notes
+    first = api.get(DEPLOYMENT)["spec"]
+    ingress = api.get(f"/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/ingresses/{RELEASE}-webhook-bridge")
+    assert ingress["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/webhooks"
+
+    change = ["--set", "routes[0]=chatlevel:message.* -> whatsapp", "--set", "replicas=3"]
+    release("upgrade", RELEASE, str(CHART), "-f", str(MINIMAL), *change)
+    second = api.get(DEPLOYMENT)["spec"]
+    assert second["replicas"] == 3
+    env = {entry["name"]: entry["value"] for entry in second["template"]["spec"]["containers"][0]["env"]}
+    assert env["BRIDGE_ROUTES"] == "chatlevel:message.* -> whatsapp"
+
+    release("rollback", RELEASE, "1")
+    assert api.get(DEPLOYMENT)["spec"] == first
+    assert "superseded" in release("history", RELEASE)
+
+
+@pytest.mark.parametrize("values", ci_files(), ids=lambda path: path.name.removesuffix("-values.yaml"))
+def test_the_server_takes_every_feature(api: ApiServer, values: Path) -> None:
+    """Validated and admitted for real: names, selectors, probes, custom resources."""
+    release = values.name.removesuffix("-values.yaml").lstrip("0-")
+    helm("install", release, str(CHART), "-f", str(values), "--namespace", "all", *api.helm_flags)
+    helm("upgrade", release, str(CHART), "-f", str(values), "--namespace", "all", *api.helm_flags)
+
+
+@pytest.mark.parametrize("values", ci_files(), ids=lambda path: path.name.removesuffix("-values.yaml"))
+def test_every_pod_is_let_into_a_namespace_that_enforces_restricted(api: ApiServer, values: Path) -> None:
+    manifests = rendered(values)
+    pods = [workload_pod(manifests), *(manifest for manifest in manifests if manifest["kind"] == "Pod")]
+    for number, pod in enumerate(pods):
+        name = f"{values.name.removesuffix('-values.yaml')}-{number}"
+        answer = api.post("/api/v1/namespaces/restricted/pods", _named(pod, name))
+        assert answer.status_code == 201, answer.text
+
+
+def test_that_namespace_refuses_what_is_not_restricted(api: ApiServer) -> None:
+    """The counter-proof: it is this chart's security context that lets the pods in."""
+    pod = copy.deepcopy(workload_pod(rendered(MINIMAL)))
+    del pod["spec"]["containers"][0]["securityContext"]["capabilities"]
+    answer = api.post("/api/v1/namespaces/restricted/pods", _named(pod, "loose"))
+    assert answer.status_code == 403
+    assert 'violates PodSecurity \\"restricted' in answer.text
+
+
+def _named(pod: dict[str, Any], name: str) -> dict[str, Any]:
+    spec = {key: value for key, value in pod["spec"].items() if key != "priorityClassName"}  # needs the class
+    # the claim of a StatefulSet's pod is made by its controller
+    names = {volume["name"] for volume in spec["volumes"]}
+    mounted = {mount["name"] for container in spec["containers"] for mount in container["volumeMounts"]}
+    claims = [{"name": missing, "persistentVolumeClaim": {"claimName": "x"}} for missing in mounted - names]
+    volumes = [*spec["volumes"], *claims]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec | {"volumes": volumes}}
+
+
+class _Cluster:
+    """What the chart's containers would meet, on this machine: their files, the broker, the Service."""
+
+    def __init__(self, manifests: list[dict[str, Any]], folder: Path, broker: str) -> None:
+        self.manifests = manifests
+        self._folder = folder
+        self._broker = broker
+        for number, source in enumerate(("CHATLEVEL", "PROBE")):
+            (folder / f"BRIDGE_SOURCE_{source}_TOKEN").write_text(f"k7Jq2mX9vB4tR8wZ1nL{number}\n")
+
+    def env(self, container: dict[str, Any]) -> dict[str, str]:
+        env = {entry["name"]: entry["value"] for entry in container["env"]}
+        env = {name: value.replace("/etc/webhook-bridge", str(self._folder)) for name, value in env.items()}
+        return env | {"BRIDGE_BROKER": self._broker}
+
+
+def test_the_helm_test_passes_against_the_release_and_fails_without(
+    bridge: Callable[..., BridgeProcess], nats_process: NatsServer, tmp_path: Path
+) -> None:
+    """Its command as it stands in the manifest, in a process of this machine; only addresses differ."""
+    nats_process.start()
+    manifests = rendered(PROBE)
+    cluster = _Cluster(manifests, tmp_path, nats_process.url)
+    (container,) = workload_pod(manifests)["spec"]["containers"]
+    (test_pod,) = (manifest for manifest in manifests if manifest["kind"] == "Pod")
+    (probe,) = test_pod["spec"]["containers"]
+    settings = cluster.env(container) | {"BRIDGE_PROVISION": "create"}
+    del settings["BRIDGE_DATA_DIR"]
+    for own in ("BRIDGE_LISTEN", "BRIDGE_OPS_LISTEN"):
+        del settings[own]
+    running = bridge(**settings)
+    del running.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]  # the chart gives a file
+    running.start()
+
+    def run_probe() -> subprocess.CompletedProcess[str]:
+        url = f"http://127.0.0.1:{running.port}"
+        arguments = [
+            url if argument == f"http://{RELEASE}-webhook-bridge:80" else argument for argument in probe["args"]
+        ]
+        assert url in arguments
+        env = {**os.environ, **cluster.env(probe), "BRIDGE_DATA_DIR": str(tmp_path / "none")}
+        command = [sys.executable, "-m", "bridge", *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    done = run_probe()
+    assert done.returncode == 0, done.stderr
+    assert "came through to events.probe." in done.stdout
+    running.stop()
+    assert run_probe().returncode == 1
+
+
+def test_the_init_container_checks_what_the_bridge_will_read(tmp_path: Path) -> None:
+    """Its command as it stands in the manifest: right passes, a missing token ends it with the variable's name."""
+    manifests = rendered(MINIMAL)
+    cluster = _Cluster(manifests, tmp_path, "nats://127.0.0.1:4222")
+    (check,) = workload_pod(manifests)["spec"]["initContainers"]
+    env = cluster.env(check) | {"BRIDGE_DATA_DIR": str(tmp_path / "none")}
+    load(env)
+
+    def run_check() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "bridge", *check["args"]]
+        return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert run_check().returncode == 0
+    (tmp_path / "BRIDGE_SOURCE_CHATLEVEL_TOKEN").unlink()
+    done = run_check()
+    assert done.returncode != 0
+    assert "BRIDGE_SOURCE_CHATLEVEL_TOKEN_FILE" in done.stdout + done.stderr
