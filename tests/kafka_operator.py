@@ -84,7 +84,14 @@ class KafkaOperator:
 
     async def topic_config(self, name: str) -> dict[str, str]:
         """All settings of a topic, defaults too."""
-        (answer,) = await self._admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+        return await self._config(ConfigResourceType.TOPIC, name)
+
+    async def broker_config(self, node: int) -> dict[str, str]:
+        """All settings of a node, defaults too."""
+        return await self._config(ConfigResourceType.BROKER, str(node))
+
+    async def _config(self, kind: ConfigResourceType, name: str) -> dict[str, str]:
+        (answer,) = await self._admin.describe_configs([ConfigResource(kind, name)])
         ((code, text, _type, _name, entries),) = answer.resources
         _check([(code, text)])
         return {entry[0]: entry[1] for entry in entries}

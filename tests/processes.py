@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from bridge.cli import main
 from tests.brokers import NatsServer, stored
+from tests.conftest import KafkaSpace
 from tests.servers import free_ports
 
 TOKEN = "canary-7f3a9c1e5b8d2460"
@@ -112,6 +113,13 @@ class BridgeProcess:
     def stored(self, stream: str = "EVENTS") -> list[Any]:
         """Every message of the stream, read by a plain nats-py consumer."""
         return asyncio.run(stored(self.nats_url, stream))
+
+
+def on_kafka(make: Callable[..., BridgeProcess], space: KafkaSpace) -> BridgeProcess:
+    """A started bridge whose topics are `<the space's prefix>.<type>`."""
+    template = f"{space.prefix}.{{type}}"
+    settings = {"BRIDGE_BROKER": f"kafka://{space.bootstrap}", "BRIDGE_TOPIC_TEMPLATE": template}
+    return make(**settings, BRIDGE_PROVISION="create").start()
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bridge.providers import PROVIDERS
+from tests.conftest import KafkaSpace
 from tests.generated import ROOT, examples, files
-from tests.processes import BridgeProcess, run_here
+from tests.processes import BridgeProcess, on_kafka, run_here
 
 README = (ROOT / "README.md").read_text()
 
@@ -20,6 +21,12 @@ README = (ROOT / "README.md").read_text()
 RUN_BY = {
     "docker run --read-only -p 8080:8080 -e BRIDGE_BROKER=nats://nats:4222 -e BRIDGE_SOURCE_CHATLEVEL_TOKEN "
     "webhook-bridge": "test_a_webhook_reaches_a_broker_from_inside_the_image_with_a_read_only_root",
+    "kcat -b 127.0.0.1:9092 -C -e -t events.chatlevel.message.received -f '%k %h %s\\n'": (
+        "test_kcat_reads_key_headers_and_value_of_what_the_bridge_published"
+    ),
+    "mkdir -p secrets && openssl rand -hex 32 > secrets/chatlevel-token": "test_the_secret_of_the_readme_is_a_token",
+    "docker compose --profile nats up --build --wait": "test_an_event_reaches_the_nats_of_the_file",
+    "docker compose --profile kafka up --build --wait": "test_an_event_reaches_the_kafka_of_the_file",
     "make run": "tests/fresh.sh, and tests/e2e/test_cli.py runs what it runs",
     "make test": "CI",
     ".venv/bin/webhook-bridge send": "test_send_and_tail_find_url_and_token_by_themselves",
@@ -73,19 +80,38 @@ def test_every_example_of_the_help_runs(
         assert result.exit_code == 0, f"{example.line}: {result.output}"
 
 
-def test_the_consumer_of_the_readme_consumes(bridge: Callable[..., BridgeProcess], tmp_path: Path) -> None:
-    running = bridge().start()
-    sent = running.cli("send")
-    (code,) = blocks("python")
-    assert "nats://127.0.0.1:4222" in code
-    script = tmp_path / "consumer.py"
-    script.write_text(code.replace("nats://127.0.0.1:4222", running.nats_url))
-    with subprocess.Popen([sys.executable, "-u", script], stdout=subprocess.PIPE, text=True) as consumer:
+def consumes(code: str, sent: str) -> None:
+    with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True) as consumer:
         assert consumer.stdout
         line = consumer.stdout.readline()
         consumer.kill()
-    assert sent.stdout.split('"')[3] in line
+    assert sent.split('"')[3] in line
     assert "+5511912340000 Bom dia!" in line
+
+
+def test_the_nats_consumer_of_the_readme_consumes(bridge: Callable[..., BridgeProcess]) -> None:
+    running = bridge().start()
+    sent = running.cli("send").stdout
+    code, _kafka = blocks("python")
+    assert "nats://127.0.0.1:4222" in code
+    consumes(code.replace("nats://127.0.0.1:4222", running.nats_url), sent)
+
+
+def test_the_kafka_consumer_of_the_readme_consumes(
+    bridge: Callable[..., BridgeProcess], kafka_space: KafkaSpace
+) -> None:
+    running = on_kafka(bridge, kafka_space)
+    sent = running.cli("send").stdout
+    _nats, code = blocks("python")
+    own = {
+        "127.0.0.1:9092": kafka_space.bootstrap,
+        "events.chatlevel.message.received": kafka_space.topic("message.received"),
+        "greeter": kafka_space.topic("greeter"),
+    }
+    for name, ours in own.items():
+        assert f'"{name}"' in code
+        code = code.replace(name, ours)
+    consumes(code, sent)
 
 
 def test_the_makefile_has_what_design_and_ci_call() -> None:

@@ -57,7 +57,7 @@ apiserver() { # Kubernetes' own API server, for real installs
 }
 
 command -v go >/dev/null || { echo "Go 1.24 or newer is needed, for helm and the Kubernetes API server" >&2; exit 1; }
-packages buildah=buildah debootstrap=debootstrap unshare=util-linux nginx=nginx-light etcd=etcd-server
+packages buildah=buildah debootstrap=debootstrap unshare=util-linux nginx=nginx-light etcd=etcd-server kcat=kcat
 base
 helm
 crds
