@@ -32,6 +32,12 @@ helm() { # pinned: what it renders is compared byte for byte
   GOBIN="$cache/bin" go install helm.sh/helm/v3/cmd/helm@v3.22.0
 }
 
+compose() { # the reference reader of compose files
+  [ -x "$cache/bin/compose-spec" ] && return
+  GOBIN="$cache/bin" go install github.com/compose-spec/compose-go/v2/cmd@v2.16.2
+  mv "$cache/bin/cmd" "$cache/bin/compose-spec"
+}
+
 crds() { # the definitions of what the chart may use beyond Kubernetes itself
   mkdir -p "$cache/crds"
   crd sigs.k8s.io/gateway-api@v1.4.1 httproutes config/crd/standard/gateway.networking.k8s.io_httproutes.yaml
@@ -60,5 +66,6 @@ command -v go >/dev/null || { echo "Go 1.24 or newer is needed, for helm and the
 packages buildah=buildah debootstrap=debootstrap unshare=util-linux nginx=nginx-light etcd=etcd-server kcat=kcat
 base
 helm
+compose
 crds
 apiserver
