@@ -134,7 +134,6 @@ class Bridge:
             {source.name: self._entrance(source, publisher) for source in config.sources},
             self.facts,
             max_in_flight=config.max_in_flight,
-            on_published=self._on_published,
         )
         self._watch(publisher, self.ingest)
         limits = HttpLimits(
@@ -175,7 +174,7 @@ class Bridge:
         config = self.config
         seen = SeenIds(window_s=config.dedup_window_s, max_ids=config.dedup_max_ids, on_forgotten=facts.forgotten)
         self.metrics.watch("bridge_dedup_ids", source, read=seen.__len__)
-        return DedupTable(publisher.publish, seen, facts)
+        return DedupTable(publisher.publish, seen, facts, on_published=self._on_published)
 
     def _watch(self, publisher: Publisher, ingest: Ingest) -> None:
         """What /metrics reads where it is known."""

@@ -239,7 +239,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ge=1000,
             le=100_000_000,
             description="How many records a source may have in that window before the oldest are forgotten, and late "
-            "retries of those become duplicates. Each costs about 110 bytes of memory; the default is enough for 110 "
+            "retries of those become duplicates. Each costs about 100 bytes of memory; the default is enough for 110 "
             "records a second.",
         ),
     ] = 500_000

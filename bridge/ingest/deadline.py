@@ -2,43 +2,65 @@
 
 import asyncio
 from collections.abc import Callable
+from types import TracebackType
 
 __all__ = ["Deadline"]
 
 
 class Deadline:
-    """One delivery's.
+    """One delivery's: `with` it around what must be done in time, inside one task.
 
-    Whoever delivers first publishes in its own task: a task of the publish's own would cost 4 µs per delivery, for the
-    sake of a case that hardly ever happens. In that case the task is given more time, and somebody else answers.
+    As `asyncio.timeout`, which cannot give a task more time and have it answered for in time all the same. Whoever
+    delivers first publishes in its own task: a task of the publish's own would cost 4 µs per delivery, for the sake of
+    a case that hardly ever happens. In that case the task is given more time, and somebody else answers.
 
     Attributes:
-        missed: the answer has been given; the delivery goes on for others and must not answer again.
+        at: when the answer is due, by the loop's clock.
+        missed: it was given by somebody else; the delivery goes on for others and must not answer again.
     """
 
-    __slots__ = ("_answer", "_timeout", "_timer", "missed")
+    __slots__ = (
+        "_answer",
+        "_args",
+        "_cancelled",
+        "_cancelled_before",
+        "_loop",
+        "_task",
+        "_timer",
+        "_until",
+        "at",
+        "missed",
+    )
 
-    _timeout: asyncio.Timeout
+    _task: asyncio.Task[object]
+    _timer: asyncio.TimerHandle
 
-    def __init__(self, answer: Callable[[], None]) -> None:
-        """Not yet running.
+    def __init__(self, seconds: float, answer: Callable[..., None], *args: object) -> None:
+        """From now on.
 
         Args:
-            answer: called at the deadline if the delivery goes on for others; must not wait.
+            seconds: until the answer is due.
+            answer: called then if the delivery goes on for others; must not wait.
+            args: its arguments.
         """
+        self._loop = asyncio.get_running_loop()
+        self.at = self._until = self._loop.time() + seconds
         self._answer = answer
-        self._timer: asyncio.TimerHandle | None = None
-        self.missed = False
+        self._args = args
+        self.missed = self._cancelled = False
 
-    def within(self, seconds: float) -> asyncio.Timeout:
-        """For `async with`: what must be done by the deadline. Once."""
-        self._timeout = asyncio.timeout(seconds)
-        return self._timeout
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- a delivery is handled in a task
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._timer = self._loop.call_at(self.at, self._expire)
 
-    @property
-    def at(self) -> float:
-        """When the answer is due, by the loop's clock."""
-        return self._when() if self._timer is None else self._timer.when()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Turn our own cancellation, and no other, into TimeoutError."""
+        self._timer.cancel()
+        if self._cancelled and self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
     def lend(self, until: float) -> bool:
         """Let the delivery go on until then, for another one that waits for the same record.
@@ -46,24 +68,16 @@ class Deadline:
         Returns:
             False where it is too late: the delivery's own time is up. So nobody can keep it going for ever.
         """
-        if self.missed or self._timeout.expired():
+        if self.missed or self._cancelled:
             return False
-        if until > self._when():
-            if self._timer is None:
-                self._timer = asyncio.get_running_loop().call_at(self._when(), self._miss)
-            self._timeout.reschedule(until)
+        self._until = max(self._until, until)
         return True
 
-    def end(self) -> None:
-        """The delivery is over."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _when(self) -> float:
-        when = self._timeout.when()
-        assert when is not None  # noqa: S101 -- `within` gives it a time
-        return when
-
-    def _miss(self) -> None:
-        self.missed = True
-        self._answer()
+    def _expire(self) -> None:
+        if self._until > self._loop.time():
+            self.missed = True
+            self._timer = self._loop.call_at(self._until, self._expire)
+            self._answer(*self._args)
+        else:
+            self._cancelled = True
+            self._task.cancel()

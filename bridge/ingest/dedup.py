@@ -13,138 +13,145 @@ that went through in part publishes what is missing, in the order of the deliver
 """
 
 import asyncio
-import enum
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
+from itertools import islice
 
 from bridge.errors import BrokerUnavailable, PublishError
 from bridge.ingest.deadline import Deadline
+from bridge.ingest.pipeline import Prepared
 from bridge.ingest.seen import SeenIds
 from bridge.publishers.base import Record
 from bridge.telemetry.facts import SourceFacts
 
-__all__ = ["DedupTable", "Fate"]
+__all__ = ["DedupTable"]
 
-# Whatever the length of an id; one byte more and CPython would take 64 bytes for each instead of 48.
-_DIGEST_BYTES = 15
-
-
-class Fate(enum.Enum):
-    """What became of a record."""
-
-    UNKNOWN = "unknown"  # failed, or not answered
-    PUBLISHED = "published"
-    DUPLICATE = "duplicate"  # durable before
-
-
-class _InFlight:
-    """A publish under way.
-
-    Attributes:
-        deadline: of the delivery that publishes.
-        result: what the others wait for; made by the first of them.
-    """
-
-    __slots__ = ("deadline", "result")
-
-    def __init__(self, deadline: Deadline) -> None:
-        self.deadline = deadline
-        self.result: asyncio.Future[None] | None = None
-
-    def succeed(self) -> None:
-        if self.result is not None:
-            self.result.set_result(None)
-
-    def fail(self, error: PublishError) -> None:
-        if self.result is not None:
-            self.result.set_exception(error)
-            self.result.exception()  # seen: those who waited may have gone
+# Short, whatever the length of an id; one byte more and CPython would take 64 bytes for each instead of 48.
+_new_digest = blake2b(digest_size=15).copy
 
 
 class DedupTable:
     """The records of one source."""
 
-    def __init__(self, publish: Callable[[Record], Awaitable[None]], seen: SeenIds, facts: SourceFacts) -> None:
+    def __init__(
+        self,
+        publish: Callable[[Record], Awaitable[None]],
+        seen: SeenIds,
+        facts: SourceFacts,
+        *,
+        on_published: Callable[[Sequence[Prepared]], None] | None = None,
+    ) -> None:
         """Wire.
 
         Args:
             publish: the publisher's.
             seen: the ids of durable records.
-            facts: told what becomes of each record.
+            facts: told what becomes of each record and event.
+            on_published: called with events that have become durable, for a person who watches; None costs nothing.
         """
         self._publish = publish
         self._seen = seen
         self._facts = facts
-        self._in_flight: dict[bytes, _InFlight] = {}
+        self._on_published = on_published
+        self._in_flight: dict[bytes, Deadline] = {}  # of the deliveries that publish
+        self._awaited: dict[bytes, asyncio.Future[None]] = {}  # by others; few have one
 
-    async def publish_all(self, records: Sequence[Record], deadline: Deadline, fates: list[Fate]) -> None:
-        """Return when all records are durable.
+    async def publish_all(self, prepared: Sequence[Prepared], deadline: Deadline) -> None:
+        """Return when all records of a delivery are durable.
 
         Args:
-            records: of one delivery, handed to the publisher in this order.
-            deadline: the delivery's, which is running; the caller is cancelled by it.
-            fates: one for each record, UNKNOWN; filled also where it raises.
+            prepared: its events; their records are handed to the publisher in this order.
+            deadline: the delivery's, inside which the caller is.
 
         Raises:
             PublishError: of the first record that was not taken. The others are durable or failed, too.
         """
-        if len(records) == 1:
-            fates[0] = await self._publish_one(records[0], deadline)
+        if len(prepared) == 1 and len(prepared[0].records) == 1:
+            if await self._publish_one(prepared[0].records[0], deadline):
+                self._tell_published(prepared[0])
             return
+        records = [record for item in prepared for record in item.records]
+        new: list[bool | None] = [None] * len(records)  # None: it may be missing
 
         async def publish_quietly(index: int) -> PublishError | None:
             """One failed record must not cancel the others."""
             try:
-                fates[index] = await self._publish_one(records[index], deadline)
+                new[index] = await self._publish_one(records[index], deadline)
             except PublishError as error:
                 return error
             return None
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(publish_quietly(index)) for index in range(len(records))]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(publish_quietly(index)) for index in range(len(records))]
+        finally:
+            self._tell_several(prepared, new)
         for task in tasks:
             if error := task.result():
                 raise error
+        for item in prepared:
+            if not item.records:
+                self._facts.dropped(item.event, item.label)
 
-    async def _publish_one(self, record: Record, deadline: Deadline) -> Fate:
-        """Return when the record is durable."""
-        key = blake2b(record.dedup_id.encode(), digest_size=_DIGEST_BYTES).digest()
-        if not self._seen.see(key):
-            running = self._in_flight.get(key)
-            if running is None:
-                await self._publish_new(key, record, deadline)
-                return Fate.PUBLISHED
-            await _wait_for(running, deadline)
-        self._facts.duplicate()
-        return Fate.DUPLICATE
-
-    async def _publish_new(self, key: bytes, record: Record, deadline: Deadline) -> None:
-        running = self._in_flight[key] = _InFlight(deadline)
+    async def _publish_one(self, record: Record, deadline: Deadline) -> bool:
+        """Return when the record is durable; whether it was not before."""
+        digest = _new_digest()
+        digest.update(record.dedup_id.encode())
+        key = digest.digest()
+        if self._seen.see(key) or (key in self._in_flight and await self._shared(key, deadline)):
+            self._facts.duplicate()
+            return False
+        self._in_flight[key] = deadline
         try:
             await self._publish(record)
         except PublishError as error:
             if error.maybe_stored:
                 self._facts.ambiguous()
-            running.fail(error)
+            self._settle(key, error)
             raise
         except BaseException:
             self._facts.ambiguous()
-            running.fail(BrokerUnavailable("an equal delivery got no acknowledgement in time", maybe_stored=True))
+            self._settle(key, BrokerUnavailable("an equal delivery got no acknowledgement in time", maybe_stored=True))
             raise
+        self._seen.add(key)
+        self._settle(key)
+        self._facts.stored(record.topic)
+        return True
+
+    async def _shared(self, key: bytes, deadline: Deadline) -> bool:
+        """True when another delivery's publish has made the record durable."""
+        publishing = self._in_flight[key]
+        # a delivery may have one event twice: that lends nothing to itself
+        if publishing is not deadline and not publishing.lend(deadline.at):
+            raise BrokerUnavailable("an equal delivery gets no acknowledgement", maybe_stored=True)
+        result = self._awaited.get(key)
+        if result is None:
+            result = self._awaited[key] = asyncio.get_running_loop().create_future()
+        await asyncio.wait([result])
+        result.result()
+        return True
+
+    def _settle(self, key: bytes, error: PublishError | None = None) -> None:
+        """The record is no longer in flight: tell those who wait for it."""
+        del self._in_flight[key]
+        result = self._awaited.pop(key, None) if self._awaited else None
+        if result is None:
+            return
+        if error is None:
+            result.set_result(None)
         else:
-            self._seen.add(key)
-            self._facts.stored(record.topic)
-            running.succeed()
-        finally:
-            del self._in_flight[key]
+            result.set_exception(error)
+            result.exception()  # seen: those who waited may have gone
 
+    def _tell_several(self, prepared: Sequence[Prepared], new: Sequence[bool | None]) -> None:
+        """Whatever becomes of the delivery: an event that is on all its topics now is not published again."""
+        rest = iter(new)
+        for item in prepared:
+            own = list(islice(rest, len(item.records)))
+            if True in own and None not in own:
+                self._tell_published(item)
 
-async def _wait_for(running: _InFlight, deadline: Deadline) -> None:
-    """Return when the other delivery's record is durable."""
-    # a delivery may have one event twice: that lends nothing to itself
-    if running.deadline is not deadline and not running.deadline.lend(deadline.at):
-        raise BrokerUnavailable("an equal delivery gets no acknowledgement", maybe_stored=True)
-    if running.result is None:
-        running.result = asyncio.get_running_loop().create_future()
-    await asyncio.wait([running.result])
-    running.result.result()
+    def _tell_published(self, item: Prepared) -> None:
+        self._facts.published(item.event, item.label)
+        if self._on_published is not None:
+            self._on_published((item,))

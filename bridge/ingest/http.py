@@ -5,10 +5,8 @@ truthfully what became of it. One deadline covers reading and publishing. Every 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
-from itertools import islice
 from time import perf_counter
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -25,13 +23,12 @@ from bridge.errors import (
 from bridge.ingest import outcomes
 from bridge.ingest.answers import answer, answer_method_not_allowed
 from bridge.ingest.deadline import Deadline
-from bridge.ingest.dedup import DedupTable, Fate
+from bridge.ingest.dedup import DedupTable
 from bridge.ingest.outcomes import Outcome
 from bridge.ingest.pipeline import Pipeline, Prepared
 from bridge.ingest.traceparent import valid_traceparent
 from bridge.providers.base import Delivery
 from bridge.providers.signatures import TokenVerifier
-from bridge.publishers.base import Record
 from bridge.telemetry.facts import Facts, SourceFacts
 
 __all__ = ["Entrance", "Ingest", "Rejected"]
@@ -82,7 +79,6 @@ class Ingest:
         facts: Facts,
         *,
         max_in_flight: int,
-        on_published: Callable[[Sequence[Prepared]], None] | None = None,
     ) -> None:
         """Wire.
 
@@ -90,12 +86,10 @@ class Ingest:
             entrances: by source name.
             facts: gets the outcome of what belongs to no source.
             max_in_flight: deliveries under way at once; one more is answered 503.
-            on_published: called with what has become durable, for a person who watches; None costs nothing.
         """
         self._entrances = {name.encode(): entrance for name, entrance in entrances.items()}
         self.facts = facts
         self._max_in_flight = max_in_flight
-        self._on_published = on_published
         self.in_flight = 0
         self._late_answers: set[asyncio.Task[None]] = set()
 
@@ -122,7 +116,7 @@ class Ingest:
             await _answer(send, outcomes.OVERLOADED, detail)
             return
         self.in_flight += 1
-        deadline = Deadline(partial(self._answer_late, entrance, scope, send, began))
+        deadline = Deadline(entrance.deadline_s, self._answer_late, entrance, scope, send, began)
         try:
             ids = await self._deliver(entrance, segments, scope, receive, began=began, deadline=deadline)
         except Rejected as rejected:
@@ -139,7 +133,6 @@ class Ingest:
             if not deadline.missed:
                 await answer(send, entrance.success_status, {"ids": ids})
         finally:
-            deadline.end()
             self.in_flight -= 1
 
     async def _deliver(
@@ -160,17 +153,14 @@ class Ingest:
         if encoding.strip().lower() not in (b"identity", b""):
             raise Rejected(outcomes.UNSUPPORTED_ENCODING, "send the body without a Content-Encoding")
         prepared: list[Prepared] = []
-        fates: list[Fate] = []
         try:
-            async with deadline.within(entrance.deadline_s):
+            with deadline:
                 body = await _read_body(receive, headers, entrance.max_body_bytes)
                 received = perf_counter()
                 delivery = Delivery(body, headers, datetime.now(UTC))
                 prepared = entrance.pipeline.prepare(delivery, valid_traceparent(headers.get(b"traceparent")))
                 handed_over = perf_counter()
-                records = _records(prepared)
-                fates = [Fate.UNKNOWN] * len(records)
-                await entrance.dedup.publish_all(records, deadline, fates)
+                await entrance.dedup.publish_all(prepared, deadline)
         except TimeoutError:
             if not prepared:
                 detail = f"the body did not arrive within {entrance.deadline_s:g} s"
@@ -182,8 +172,6 @@ class Ingest:
             raise Rejected(outcomes.DEVICE_NOT_ALLOWED, str(error)) from error
         except PublishError as error:
             raise Rejected(_publish_outcome(error), str(error)) from error
-        finally:
-            self._tell_published(entrance.facts, prepared, fates)
         if deadline.missed:
             return []
         now = perf_counter()
@@ -194,15 +182,7 @@ class Ingest:
             ack_s=now - handed_over,
             took_s=now - began,
         )
-        return _accepted(entrance.facts, prepared)
-
-    def _tell_published(self, facts: SourceFacts, prepared: list[Prepared], fates: list[Fate]) -> None:
-        """Whatever becomes of the delivery: what is durable now is not published again."""
-        published = [item for item, own in _with_fates(prepared, fates) if _made_durable(own)]
-        for item in published:
-            facts.published(item.event, item.label)
-        if published and self._on_published is not None:
-            self._on_published(published)
+        return [item.event.id for item in prepared]
 
     def _answer_late(self, entrance: Entrance, scope: HTTPScope, send: Send, began: float) -> None:
         """The deadline has come while the delivery goes on for others."""
@@ -211,30 +191,6 @@ class Ingest:
         task = asyncio.create_task(_answer(send, outcome, detail), name="late-answer")
         self._late_answers.add(task)
         task.add_done_callback(self._late_answers.discard)
-
-
-def _records(prepared: list[Prepared]) -> Sequence[Record]:
-    """All records of a delivery, in order."""
-    return prepared[0].records if len(prepared) == 1 else [record for item in prepared for record in item.records]
-
-
-def _accepted(facts: SourceFacts, prepared: list[Prepared]) -> list[str]:
-    """The ids to answer with; what was dropped on purpose is told here, for only now it is gone."""
-    for item in prepared:
-        if not item.records:
-            facts.dropped(item.event, item.label)
-    return [item.event.id for item in prepared]
-
-
-def _with_fates(prepared: list[Prepared], fates: list[Fate]) -> Iterator[tuple[Prepared, list[Fate]]]:
-    rest = iter(fates)
-    for item in prepared:
-        yield item, list(islice(rest, len(item.records)))
-
-
-def _made_durable(fates: list[Fate]) -> bool:
-    """Whether an event is on all its topics now, and was not before."""
-    return Fate.PUBLISHED in fates and Fate.UNKNOWN not in fates
 
 
 async def _answer(send: Send, outcome: Outcome, detail: str) -> None:
