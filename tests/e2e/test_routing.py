@@ -1,15 +1,10 @@
 """Routing as the broker sees it: what a whole bridge in this process puts on the wire of a real NATS."""
 
 import asyncio
-import contextlib
 import json
 import re
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
-from urllib.parse import quote
 
 import httpx
 import nats
@@ -18,59 +13,21 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from nats.aio.msg import Msg
 
-from bridge.app import Bridge, running
-from bridge.config import load
 from bridge.events.reading import read_event
-from bridge.providers import PROVIDERS
 from bridge.routing import MAX_OPEN_TYPES
-from tests.brokers import NatsAddress, free_ports, stored, stream_api
+from tests.brokers import NatsAddress, stored, stream_api
 from tests.conftest import NatsSpace
-from tests.open_provider import OpenProvider
-
-T = TypeVar("T")
-TOKEN = "canary-7f3a9c1e5b8d2460"
-NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
-BOTH = {**PROVIDERS, "open": OpenProvider()}
-
-
-def settings_of(space: NatsSpace, data_dir: Path, **more: str) -> dict[str, str]:
-    """A bridge with the sources `shop` (chatlevel) and `hub` (open) on topics of this test."""
-    port, ops_port = free_ports(2)
-    return {
-        "BRIDGE_BROKER": space.url,
-        "BRIDGE_PROVISION": "create",
-        "BRIDGE_NATS_STREAM": space.stream,
-        "BRIDGE_LISTEN": f"127.0.0.1:{port}",
-        "BRIDGE_OPS_LISTEN": f"127.0.0.1:{ops_port}",
-        "BRIDGE_DATA_DIR": str(data_dir),
-        "BRIDGE_SOURCES": "shop=chatlevel,hub=open",
-        "BRIDGE_SOURCE_SHOP_TOKEN": TOKEN,
-        "BRIDGE_SOURCE_HUB_TOKEN": TOKEN,
-        "BRIDGE_TOPIC_TEMPLATE": f"{space.prefix}.{{source}}.{{type}}",
-        **more,
-    }
-
-
-@contextlib.asynccontextmanager
-async def serving(env: Mapping[str, str]) -> AsyncIterator[Bridge]:
-    bridge = Bridge(load(env, providers=BOTH), providers=BOTH)
-    async with running(bridge), asyncio.timeout(30):
-        await bridge.wait_ready()
-        yield bridge
-
-
-async def post(
-    bridge: Bridge, source: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
-        return await client.post(f"http://{bridge.address}/webhooks/{source}/{TOKEN}", json=body, headers=headers)
-
-
-def message(number: int = 1, event: str = "message.received") -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(PROVIDERS["chatlevel"].sample(event, now=NOW))
-    if "id" in body["data"]:
-        body["data"]["id"] = f"M{number}"
-    return body
+from tests.e2e.in_process import (
+    HOSTILE_POSTS,
+    TOKEN,
+    WORST,
+    BridgeThread,
+    Hostile,
+    message,
+    post,
+    serving,
+    settings_of,
+)
 
 
 async def on_topics(space: NatsSpace) -> list[tuple[str, str]]:
@@ -178,58 +135,24 @@ async def test_binary_records_read_back_as_the_structured_ones(nats_space: NatsS
 # ---- hostile senders
 
 
-class Wire:
-    """A bridge on a loop of its own, and a client that sees everything that is published on its broker meanwhile."""
+class Wire(BridgeThread):
+    """A bridge, and a client that sees everything that is published on its broker meanwhile."""
 
     def __init__(self, space: NatsSpace, data_dir: Path) -> None:
         self.space = space
-        rules = f"hub:ci.* -> {space.topic('ci')}, {space.prefix}.deep.{{source}}.{{type}} key={{subject}}"
         self.published: set[str] = set()
-        self._env = settings_of(space, data_dir, BRIDGE_ROUTES=rules)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._life = contextlib.AsyncExitStack()
+        rules = f"hub:ci.* -> {space.topic('ci')}, {space.prefix}.deep.{{source}}.{{type}} key={{subject}}"
+        super().__init__(settings_of(space, data_dir, BRIDGE_ROUTES=rules))
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._run(self._start())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._run(self._life.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    async def start(self) -> None:
+        self._client = await nats.connect(self.space.url, allow_reconnect=False)
+        self.life.push_async_callback(self._client.close)
+        self._all = await self._client.subscribe(">")
+        await super().start()
 
     def seen(self) -> list[Msg]:
         """What was published since the last call."""
-        return self._run(self._seen())
-
-    def post_all(self, posts: Iterable["Hostile"]) -> list[httpx.Response]:
-        """All at once; answers in their order."""
-        return self._run(self._post_all(posts))
-
-    async def _post_all(self, posts: Iterable["Hostile"]) -> list[httpx.Response]:
-        url = f"http://{self.bridge.address}/webhooks"
-        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=32), timeout=20) as client:
-            answers = [
-                client.post(
-                    f"{url}/{post.source}/{TOKEN}?token={quote(post.token, safe='')}",
-                    content=json.dumps({"event": post.body["type"], "deviceId": 1, "data": post.body, **post.body}),
-                    headers=list(post.headers.items()),
-                )
-                for post in posts
-            ]
-            return await asyncio.gather(*answers)
-
-    def _run(self, coroutine: Coroutine[None, None, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
-
-    async def _start(self) -> None:
-        self._client = await nats.connect(self.space.url, allow_reconnect=False)
-        self._life.push_async_callback(self._client.close)
-        self._all = await self._client.subscribe(">")
-        self.bridge = await self._life.enter_async_context(serving(self._env))
+        return self.run(self._seen())
 
     async def _seen(self) -> list[Msg]:
         await self._client.flush()
@@ -245,53 +168,6 @@ def wire(nats_server: NatsAddress, tmp_path_factory: pytest.TempPathFactory) -> 
     with Wire(space, tmp_path_factory.mktemp("wire")) as running_wire:
         yield running_wire
     asyncio.run(stream_api(space.url, f"STREAM.DELETE.{space.stream}"))
-
-
-HOSTILE = st.text(max_size=40) | st.sampled_from(
-    [
-        ">",
-        "*",
-        "a.>",
-        "..",
-        ".",
-        "a..b",
-        "../shop/call",
-        "$JS.API.STREAM.DELETE.EVENTS",
-        "$JS/API/STREAM/PURGE/EVENTS",
-        "_inbox.x",
-        "connection.auth",
-        "unknown",
-        "ci.>",
-        "ci.a\r\nNats-Msg-Id: 1",
-        "x\0y",
-        "a b",
-        "Ünï",
-        "x" * 300,
-        "ci." + "y" * 97,
-        "1",
-        "PUB x 1",
-    ]
-)
-BODIES = st.fixed_dictionaries(
-    {"type": HOSTILE, "device": HOSTILE, "subject": HOSTILE, "contact": HOSTILE, "source": HOSTILE, "topic": HOSTILE}
-)
-HEADERS = st.dictionaries(
-    st.sampled_from(["x-event", "traceparent", "content-type", "x-topic", "ce-type", "ce-source", "nats-msg-id"]),
-    st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=30)
-    .map(str.strip)
-    .map(lambda text: text.encode("latin-1")),
-)
-
-
-class Hostile(NamedTuple):
-    source: str
-    body: dict[str, str]
-    headers: dict[str, bytes]
-    token: str
-
-
-HOSTILE_POSTS = st.builds(Hostile, st.sampled_from(["hub", "shop"]), BODIES, HEADERS, HOSTILE | st.just(TOKEN))
-WORST = Hostile("hub", dict.fromkeys(("type", "device"), "events.>"), {"x-event": b"$JS.API.STREAM.DELETE.X"}, TOKEN)
 
 
 # no shrinking: each example goes over the wire
