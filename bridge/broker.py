@@ -1,6 +1,6 @@
 """The configured broker: Config -> publisher or reader. Where a kind of broker is chosen, once."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 import msgspec
 
@@ -39,7 +39,7 @@ _MECHANISMS: Mapping[str, Sasl | None] = {
     "oauthbearer": "OAUTHBEARER",
 }
 
-Reader = Callable[[Since], AsyncIterator[Received]]
+Reader = Callable[[Since], AsyncGenerator[Received, None]]
 
 
 def make_embedded(config: Config) -> EmbeddedServer | None:

@@ -3,68 +3,92 @@
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
-from fnmatch import fnmatchcase
-from typing import Any, Literal
+from collections.abc import Coroutine
+from datetime import datetime
 
 import click
-import msgspec
-from rich.console import Console
-from rich.markup import escape
 
 from bridge.broker import make_reader
+from bridge.cli.command import Command
 from bridge.cli.console import PersonConsole
+from bridge.cli.shown import Shown, Wanted, line_of, show
+from bridge.cli.since import SINCE
 from bridge.config import load, make_tables
 from bridge.errors import BrokerUnavailable
 from bridge.providers import PROVIDERS
-from bridge.publishers.base import Received
+from bridge.publishers.base import Since
 
 __all__ = ["tail"]
 
-_HIDDEN = "(hidden: a credential; --show-credentials shows it)"
-_CREDENTIAL = re.compile(r"qr|pair", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("webhook-bridge tail", "what comes from now on, on all topics"),
+        (
+            "webhook-bridge tail 'message.*' --since 15m",
+            "the messages of the last quarter of an hour, and further ones",
+        ),
+        ("webhook-bridge tail 'messaging.*' --device 480213", "one device's, by the events' type whatever their topic"),
+        ("webhook-bridge tail --all --count 100 --json | jq -r .event.id", "the ids of the oldest hundred events"),
+    ],
+)
 @click.argument("pattern", required=False, default="*")
 @click.option("--all", "from_start", is_flag=True, help="Begin with the oldest event kept, not with the next one.")
-@click.option("--since", type=click.DateTime(), help="Begin with the events stored since then (UTC).")
+@click.option("--since", type=SINCE, help="Begin with the events stored since then: 15m, 2h, 7d, or a time (UTC).")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
+@click.option("--source", help="Only the events of this source.")
+@click.option("--device", help="Only the events of this device.")
+@click.option("--key", help="Only the records with this key.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: topic, key, headers and event.")
 @click.option(
     "--show-credentials", is_flag=True, help="Show QR and pairing codes, which let others take a device over."
 )
 def tail(
+    *,
     pattern: str,
-    from_start: bool,  # noqa: FBT001 -- click
+    from_start: bool,
     since: datetime | None,
     count: int | None,
-    show_credentials: bool,  # noqa: FBT001 -- click
+    source: str | None,
+    device: str | None,
+    key: str | None,
+    as_json: bool,
+    show_credentials: bool,
 ) -> None:
     """Follow the topics and show each event, readable.
 
-    PATTERN is a glob on topics or event types: `message.*`, `connection.*`, `events.chatlevel.call`.
-    Without it all topics of the configured sources are followed. Ctrl-C ends.
+    PATTERN is a glob on topics (`events.chatlevel.call`, or what comes after the source: `message.*`) and on the
+    types of events (`messaging.*`). Without it all topics of the configured sources are followed. Ctrl-C ends.
+
+    Exit code 0: ended by Ctrl-C, --count or the reader of the pipe. 1: the broker cannot be read.
     """
     config = load(os.environ)
-    start: Literal["new", "all"] | datetime = "all" if from_start else "new"
-    if since is not None:
-        start = since.replace(tzinfo=UTC)
-    reader = make_reader(config, make_tables(config, PROVIDERS))
-    printer = _Printer(PersonConsole(), show_credentials=show_credentials)
-    wanted = _matcher(pattern)
+    tables = make_tables(config, PROVIDERS)
+    if source is not None and source not in tables:
+        raise click.BadParameter(
+            f"{source!r} is not a source; BRIDGE_SOURCES has {', '.join(tables)}", param_hint="--source"
+        )
+    reader = make_reader(config, tables if source is None else {source: tables[source]})
+    wanted = Wanted(pattern=pattern, source=source, device=device, key=key)
+    start: Since = since or ("all" if from_start else "new")
+    console = PersonConsole()
 
     async def follow() -> None:
-        seen = 0
-        async for received in reader(start):
-            if wanted(received.topic):
-                printer.show(received)
-                seen += 1
-                if seen == count:
+        told = 0
+        async with contextlib.aclosing(reader(start)) as records:
+            async for received in records:
+                shown = Shown.of(received, show_credentials=show_credentials)
+                if not wanted(shown):
+                    continue
+                if as_json:
+                    console.out(line_of(shown), highlight=False)
+                else:
+                    show(shown, console)
+                told += 1
+                if told == count:
                     return
 
     try:
@@ -81,56 +105,3 @@ async def _until_signalled(following: Coroutine[None, None, None]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-def _matcher(pattern: str) -> Callable[[str], bool]:
-    """Globs match the whole topic or its end after `events.<source>.`."""
-
-    def matches(topic: str) -> bool:
-        tail_of_topic = topic.split(".", 2)[-1]
-        return fnmatchcase(topic, pattern) or fnmatchcase(tail_of_topic, pattern)
-
-    return matches
-
-
-class _Printer:
-    def __init__(self, console: Console, *, show_credentials: bool) -> None:
-        self._console = console
-        self._show_credentials = show_credentials
-
-    def show(self, received: Received) -> None:
-        """Print one event: a head line, then its data."""
-        try:
-            event = msgspec.json.decode(received.value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            event = None
-        if not isinstance(event, dict):
-            self._console.print(
-                f"[bold]{escape(received.topic)}[/bold] [red]{len(received.value)} bytes, not JSON[/red]"
-            )
-            return
-        time = received.time.astimezone().strftime("%H:%M:%S")
-        data = event.pop("data", None)
-        if not self._show_credentials:
-            data = _masked(data, hide=received.topic.endswith(".connection.auth"))
-        head = f"[dim]{time}[/dim] [bold]{escape(received.topic)}[/bold]"
-        key = event.get("partitionkey")
-        self._console.print(f"{head} key {_plain(key)} [dim]{_plain(event.get('id'))}[/dim]")
-        text = msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
-        self._console.print(_CONTROL.sub("�", text), markup=False)
-
-
-def _plain(value: Any) -> str:  # noqa: ANN401 -- any JSON value
-    return escape(_CONTROL.sub("�", str(value)))
-
-
-def _masked(data: Any, *, hide: bool = False) -> Any:  # noqa: ANN401 -- any JSON value
-    """Without credentials, also where a provider calls them by another name."""
-    if isinstance(data, dict):
-        return {
-            name: value if name == "device_id" else _masked(value, hide=hide or bool(_CREDENTIAL.search(name)))
-            for name, value in data.items()
-        }
-    if isinstance(data, list):
-        return [_masked(item, hide=hide) for item in data]
-    return _HIDDEN if hide and data is not None else data

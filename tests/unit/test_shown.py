@@ -1,0 +1,89 @@
+"""What of a record is shown, and which records are wanted: without a broker."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from bridge.cli.shown import Shown, Wanted
+from bridge.publishers.base import Received
+
+STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=UTF-8"}
+EVENT = {
+    "specversion": "1.0",
+    "id": "a",
+    "type": "messaging.message.received.v1",
+    "source": "/shop/devices/48%2F2",
+    "partitionkey": "k",
+    "data": {"text": "oi"},
+}
+
+
+def received(value: bytes, headers: dict[str, str], *, key: str | None = None, topic: str = "whatsapp.in") -> Received:
+    return Received(topic=topic, key=key, value=value, headers=headers, time=datetime(2026, 3, 2, tzinfo=UTC), seq=1)
+
+
+def structured(**changes: Any) -> Received:
+    return received(msgspec.json.encode(EVENT | changes), STRUCTURED)
+
+
+def seen(record: Received) -> Shown:
+    return Shown.of(record, show_credentials=False)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted(),
+        Wanted(pattern="whatsapp.*"),
+        Wanted(pattern="message.*"),
+        Wanted(pattern="messaging.*"),
+        Wanted(pattern="messaging.message.received.v1"),
+        Wanted(source="shop", device="48/2", key="k"),
+    ],
+)
+def test_wanted(wanted: Wanted) -> None:
+    assert wanted(seen(structured()))
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [Wanted(pattern="message"), Wanted(pattern="call"), Wanted(source="sho"), Wanted(device="48"), Wanted(key="kk")],
+)
+def test_not_wanted(wanted: Wanted) -> None:
+    assert not wanted(seen(structured()))
+
+
+@pytest.mark.parametrize("prefix", ["ce-", "ce_"])
+def test_a_binary_event_is_seen_as_a_structured_one(prefix: str) -> None:
+    headers = {f"{prefix}{name}": value for name, value in EVENT.items() if isinstance(value, str)}
+    if prefix == "ce-":
+        headers["ce-source"] = "/shop/devices/48%252F2"
+    record = seen(received(b'{"text":"oi"}', {"content-type": "application/json", **headers}))
+    assert record.event is not None
+    assert {name: record.event[name] for name in EVENT} == EVENT
+    assert record.key == "k"
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"\xff", b"[1]", b"{}", b'{"a":' * 5000 + b"1" + b"}" * 5000, b"[" * 900 + b"]" * 900]
+)
+@pytest.mark.parametrize("headers", [{}, STRUCTURED, {"ce_specversion": "1.0"}])
+def test_whatever_is_on_a_topic_is_shown_and_ends_nothing(value: bytes, headers: dict[str, str]) -> None:
+    record = seen(received(value, headers))
+    assert (record.event is None) != (record.error is None)
+    assert Wanted()(record)
+    assert not Wanted(device="1")(record)
+
+
+def test_the_records_own_key_comes_first() -> None:
+    assert seen(received(msgspec.json.encode(EVENT), STRUCTURED, key="kafka")).key == "kafka"
+    assert seen(structured()).key == "k"
+
+
+def test_credentials_are_hidden_by_type_and_by_name() -> None:
+    secret = {"type": "messaging.connection.auth.v2", "data": {"device_id": "7", "other": "sesame"}}
+    assert "sesame" not in str(seen(structured(**secret)).event)
+    assert "sesame" not in str(seen(structured(data={"extra": {"qrText": "sesame"}})).event)
+    assert "sesame" in str(Shown.of(structured(**secret), show_credentials=True).event)
