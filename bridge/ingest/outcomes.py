@@ -30,7 +30,11 @@ class Outcome(msgspec.Struct, frozen=True):
     close: bool = False
 
 
-ACCEPTED = Outcome("accepted", 200, "every event of the delivery is durable on its topic; the body lists the ids")
+ACCEPTED = Outcome(
+    "accepted",
+    200,
+    "every event of the delivery is durable on its topics, or dropped by a rule; the body lists the ids",
+)
 
 NOT_FOUND = Outcome("not_found", 404, "no such path, or no source of that name", close=True)
 METHOD_NOT_ALLOWED = Outcome("method_not_allowed", 405, "only POST is taken; the answer says how", close=True)
