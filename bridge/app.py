@@ -1,13 +1,23 @@
 """The composition root: a Config becomes a running bridge. The only place that wires."""
 
+import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NoReturn
 
 from bridge.broker import make_embedded, make_publisher
-from bridge.config import Address, Config, SourceConfig, make_tables
+from bridge.config import (
+    Address,
+    Config,
+    SourceConfig,
+    make_tables,
+    reread_tokens,
+    rereadable_certificate,
+    token_file,
+)
 from bridge.errors import ConfigError, Problem
 from bridge.ingest.app import make_ingest_app
 from bridge.ingest.compiled import make_pipeline
@@ -23,6 +33,7 @@ from bridge.providers.base import Provider
 from bridge.providers.signatures import TokenVerifier
 from bridge.publishers.base import Publisher
 from bridge.publishers.embedded import EmbeddedServer
+from bridge.rotation import Rotating, Rotation
 from bridge.routing import topics
 from bridge.server import HttpServer
 from bridge.telemetry.facts import Facts, SourceFacts
@@ -60,6 +71,8 @@ class Bridge:
         self.publisher: Publisher | None = None
         self.ingest: Ingest | None = None
         self._servers: list[HttpServer] = []
+        self._rotation = Rotation((), self.facts)
+        self._rotating: asyncio.Task[NoReturn] | None = None
         self.address = config.listen
         self.ops_address = config.ops_listen
 
@@ -92,6 +105,8 @@ class Bridge:
     async def stop(self) -> None:
         """Not ready, finish what is in flight, close the broker's link, end the embedded broker; in that order."""
         self._phase = "stopping"
+        if self._rotating is not None:
+            self._rotating.cancel()
         servers, self._servers = self._servers, []
         if servers:
             await servers[0].stop()
@@ -123,15 +138,20 @@ class Bridge:
             ready=broker.ready and self._phase == "running",
             phase=self._phase,
             reasons=reasons,
-            warnings=open_sources + broker.warnings,
+            warnings=open_sources + self._refused_files() + broker.warnings,
             broker=broker,
             sources={source.name: {"verify": source.verify} for source in self.config.sources},
         )
 
+    def _refused_files(self) -> tuple[str, ...]:
+        refused = self._rotation.refused.items()
+        return tuple(f"{variable} {reason}; what it said before is in use" for variable, reason in refused)
+
     async def _serve(self, publisher: Publisher, listener: socket.socket, ops_listener: socket.socket) -> None:
         config = self.config
+        entrances = {source.name: self._entrance(source, publisher) for source in config.sources}
         self.ingest = Ingest(
-            {source.name: self._entrance(source, publisher) for source in config.sources},
+            entrances,
             self.facts,
             max_in_flight=config.max_in_flight,
         )
@@ -153,6 +173,8 @@ class Bridge:
         for server in (ops_server, ingest_server):
             await server.start()
         self._servers = [ingest_server, ops_server]
+        self._rotation = Rotation(_rotating(config, entrances, ingest_server), self.facts)
+        self._rotating = asyncio.create_task(self._rotation.run())
 
     def _entrance(self, source: SourceConfig, publisher: Publisher) -> Entrance:
         provider, table = self._providers[source.provider], self._tables[source.name]
@@ -188,6 +210,24 @@ class Bridge:
         for source in self.config.sources:
             watch("bridge_source_verified", source.name, read=partial(int, source.verify != "none"))
         watch_process(self.metrics)
+
+
+def _rotating(config: Config, entrances: Mapping[str, Entrance], server: HttpServer) -> Iterator[Rotating]:
+    """Every file that may change under a running bridge, and what to do then."""
+
+    def tokens(source: SourceConfig, path: Path, verifier: TokenVerifier) -> None:
+        verifier.replace([token.reveal() for token in reread_tokens(source, path)])
+
+    def certificate() -> None:
+        rereadable_certificate(config)  # says what is wrong in the words of the start
+        server.reread_certificate()
+
+    for source in config.sources:
+        path, verifier = token_file(source), entrances[source.name].verifier
+        if path is not None and verifier is not None:
+            yield Rotating(source.variable("token_file"), (path,), partial(tokens, source, path, verifier))
+    if config.tls_cert_file is not None and config.tls_key_file is not None:
+        yield Rotating("BRIDGE_TLS_CERT_FILE", (config.tls_cert_file, config.tls_key_file), certificate)
 
 
 def _bind(variable: str, address: Address) -> socket.socket:

@@ -37,6 +37,7 @@ class HttpServer:
             protocol: the HTTP protocol class.
             tls: paths of certificate chain and key; TLS 1.2 or newer.
         """
+        self._tls = tls
         config = uvicorn.Config(
             app,
             http=protocol,
@@ -49,16 +50,30 @@ class HttpServer:
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(shutdown_timeout_s),
-            ssl_certfile=tls[0] if tls else None,
-            ssl_keyfile=tls[1] if tls else None,
         )
         config.load()
-        if config.ssl is not None:
-            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+        if tls is not None:
+            self._context = _context(*tls)
+            config.ssl = _context(*tls)
+            # Asked at each handshake, also of a client that names no host: the way to another certificate for a
+            # listener that is open.
+            config.ssl.sni_callback = self._show_newest
         self._listener = listener
         self._server = uvicorn.Server(config)
         self._server.lifespan = config.lifespan_class(config)
         self._ticking: asyncio.Task[None] | None = None
+
+    def reread_certificate(self) -> None:
+        """Show new connections what the files hold now; from any thread.
+
+        Raises:
+            OSError: they cannot be read or are no pair (`ssl.SSLError`), and the certificate of before stays.
+        """
+        if self._tls is not None:
+            self._context = _context(*self._tls)
+
+    def _show_newest(self, connection: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
+        connection.context = self._context
 
     async def start(self) -> None:
         """Accept connections from now on."""
@@ -74,3 +89,11 @@ class HttpServer:
         await self._ticking
         self._ticking = None
         await self._server.shutdown(sockets=[self._listener])
+
+
+def _context(cert_file: str, key_file: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # An empty pass phrase: without one OpenSSL would ask the terminal for it, and block.
+    context.load_cert_chain(cert_file, key_file, password="")
+    return context

@@ -4,6 +4,7 @@ from bridge.config.advice import advise
 from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.load import load, survey
 from bridge.config.render import describe, env_example, variables_table
+from bridge.config.reread import reread_tokens, rereadable_certificate, token_file
 from bridge.config.routes import make_tables
 from bridge.config.secrets import Secret, read_secret_file, split_secrets
 from bridge.config.settings import Config, SourceConfig
@@ -28,8 +29,11 @@ __all__ = [
     "load",
     "make_tables",
     "read_secret_file",
+    "reread_tokens",
+    "rereadable_certificate",
     "split_secrets",
     "survey",
+    "token_file",
     "variables",
     "variables_table",
 ]

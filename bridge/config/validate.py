@@ -16,7 +16,7 @@ from bridge.config.settings import Config, SourceConfig
 from bridge.config.values import Address
 from bridge.errors import Problem
 
-__all__ = ["TOKEN_SHAPE", "validate"]
+__all__ = ["TOKEN_SHAPE", "tokens_are_strong", "validate"]
 
 TOKEN_SHAPE = re.compile(r"[A-Za-z0-9._~-]{16,512}", re.ASCII)  # what a URL's path takes unescaped (RFC 3986, 2.3)
 _STRONG = "at least 16 characters of A-Z a-z 0-9 . _ ~ -, such as the output of: openssl rand -hex 32"
@@ -102,6 +102,11 @@ def _sender_is_proven(config: Config, source: SourceConfig) -> Iterator[Problem]
 
 @source_rule("token")
 def _tokens_are_strong(_config: Config, source: SourceConfig) -> Iterator[Problem]:
+    yield from tokens_are_strong(source)
+
+
+def tokens_are_strong(source: SourceConfig) -> Iterator[Problem]:
+    """Whether nobody guesses the source's tokens, and a URL takes them."""
     for number, token in enumerate(source.token, start=1):
         name = source.variable("token_file" if token.path else "token")
         value = token.reveal()

@@ -19,6 +19,14 @@ class TokenVerifier:
         Raises:
             ValueError: no token, or an empty one: that would let everybody in.
         """
+        self.replace(tokens)
+
+    def replace(self, tokens: Sequence[str]) -> None:
+        """Other tokens from now on, all in one step; from any thread.
+
+        Raises:
+            ValueError: as at the start; the ones of before stay valid.
+        """
         if not tokens or not all(tokens):
             raise ValueError("a verifier needs at least one token, and none may be empty")
         self._digests = tuple(hashlib.sha256(token.encode()).digest() for token in tokens)

@@ -66,6 +66,16 @@ class Facts:
         """The process changed its phase: `serving`, `stopping`, `stopped`."""
         self._log.info(event, **details)
 
+    def file_taken_up(self, variable: str) -> None:
+        """A secret's or certificate's file has changed, and what it says is in use."""
+        self._metrics.count("bridge_files_reread_total", variable, "taken_up").inc()
+        self._log.info("file_taken_up", variable=variable)
+
+    def file_refused(self, variable: str, reason: str) -> None:
+        """What a changed file says cannot be used; what it said before stays in use."""
+        self._metrics.count("bridge_files_reread_total", variable, "refused").inc()
+        self._log.error("file_refused", variable=variable, reason=reason, in_use="what it said before")
+
     def forgotten(self, source: str, count: int) -> None:
         """See `SourceFacts.forgotten`."""
         self._log.warning(

@@ -124,6 +124,12 @@ METRICS = (
     Metric(
         "bridge_source_verified", "gauge", "0 for a source that takes events from anybody (VERIFY=none).", ("source",)
     ),
+    Metric(
+        "bridge_files_reread_total",
+        "counter",
+        "Changed files of secrets and certificates: `taken_up`, or `refused` with what was before still in use.",
+        ("variable", "outcome"),
+    ),
     Metric("bridge_log_lines_dropped_total", "counter", "Log lines lost because nobody read them in time."),
     Metric("bridge_build_info", "gauge", "Always 1; the versions of the bridge and of Python.", ("version", "python")),
     Metric("process_cpu_seconds_total", "counter", "User and system CPU time.", ours=False),
