@@ -38,7 +38,6 @@ class Status:
     Attributes:
         health: as the publisher tells it.
         ready: set while `health.ready`.
-        doubt: why the last publish failed; None: it did not.
     """
 
     def __init__(self, *, require_durable: bool, unseen: str) -> None:
@@ -56,13 +55,17 @@ class Status:
         self._weaknesses: tuple[Weakness, ...] = ()
         self._plans: tuple[str, ...] = ()
         self._server: Details = {}
-        self._doubted_at = 0.0
+        self._doubts: dict[str, tuple[str, float]] = {}
         self._told_reasons: tuple[str, ...] = ()
         self._told_warnings: tuple[str, ...] = ()
         self._told_absence: str | None = None
-        self.doubt: str | None = None
         self.ready = asyncio.Event()
         self.health = self._compose()
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the last publish failed; None: it did not."""
+        return next((reason for reason, _at in self._doubts.values()), None)
 
     @property
     def absence(self) -> str:
@@ -85,7 +88,8 @@ class Status:
         Args:
             server: small facts about it, for the log and for health.
         """
-        self._absence = self._told_absence = self.doubt = None
+        self._absence = self._told_absence = None
+        self._doubts.pop("", None)  # a topic's own trouble outlives links
         self._seen = None
         self._server = server
         broker_facts.connected(**server)
@@ -108,28 +112,35 @@ class Status:
     def looked(self, reasons: Sequence[str], weaknesses: Sequence[Weakness], plans: Sequence[str] = ()) -> None:
         """The stream or the topics were looked at: why records are not taken, what is weak, what would be made."""
         if self._seen and not reasons:
-            self.doubt = None  # why publishes failed was seen, and is gone
+            self._doubts.clear()  # why publishes failed was seen, and is gone
         self._seen = tuple(reasons)
         self._weaknesses = tuple(weaknesses)
         self._plans = tuple(plans)
         self._update()
 
-    def publish_failed(self, reason: str, now: float) -> None:
-        """The broker did not take a record that it should have."""
-        self._doubted_at = now
-        if reason != self.doubt:
-            self.doubt = reason
+    def publish_failed(self, reason: str, now: float, *, about: str = "") -> None:
+        """The broker did not take a record that it should have.
+
+        Args:
+            reason: with its remedy.
+            now: by the loop's clock.
+            about: the topic, where it is that topic's own trouble.
+        """
+        known = self._doubts.get(about)
+        self._doubts[about] = (reason, now)
+        if known is None or known[0] != reason:
             self._update()
 
-    def publish_succeeded(self) -> None:
-        """The broker takes records again."""
-        self.doubt = None
-        self._update()
+    def publish_succeeded(self, *, about: str = "") -> None:
+        """The broker takes records again, or those of this topic."""
+        if self._doubts.pop(about, None) is not None:
+            self._update()
 
     def tick(self, now: float) -> None:
         """To be called about once a second."""
-        if self.doubt is not None and now - self._doubted_at > _DOUBT_S:
-            self.publish_succeeded()
+        for about, (_reason, doubted_at) in list(self._doubts.items()):
+            if now - doubted_at > _DOUBT_S:
+                self.publish_succeeded(about=about)
 
     def _details(self) -> Details:
         """Small facts of this kind of broker."""
@@ -187,6 +198,6 @@ class Status:
             reasons += [
                 f"{weakness.text} (BRIDGE_REQUIRE_DURABLE)" for weakness in self._weaknesses if weakness.durability
             ]
-        if self.doubt is not None and not reasons:
-            reasons.append(self.doubt)
+        if not reasons:
+            reasons += [reason for reason, _at in self._doubts.values()]
         return tuple(reasons)

@@ -10,15 +10,17 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-__all__ = ["Producer"]
+__all__ = ["Producer", "stop_consumer"]
 
 # It logs each attempt of each retry, with hosts. What matters of it is told by `broker_facts`, once per change.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+_STOP_S = 1.0
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not typed
@@ -102,6 +104,21 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not ty
         self._told_of_close(connection, reason)
         if not self._closed:
             self._on_disconnect()
+
+
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stop it within two seconds; alone it may wait without end for brokers that are gone."""
+    stopping = asyncio.ensure_future(consumer.stop())
+    try:
+        await asyncio.wait([stopping], timeout=_STOP_S)
+    finally:
+        if not stopping.done():
+            for connection in list(consumer._client._conns.values()):  # noqa: SLF001
+                _drop(connection)
+            await asyncio.wait([stopping], timeout=_STOP_S)
+            stopping.cancel()
+    if stopping.done() and not stopping.cancelled():
+        stopping.exception()  # seen, and of no use to anybody
 
 
 def _drop(connection: AIOKafkaConnection) -> None:

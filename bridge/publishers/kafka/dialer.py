@@ -1,11 +1,13 @@
 """Which broker to try next, with which login and which TLS. One attempt at a time; the pace is the supervisor's."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, cast
 
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import AIOKafkaConnection, create_conn
-from aiokafka.errors import KafkaError
+from aiokafka.errors import AuthenticationFailedError, KafkaConnectionError, KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from bridge.publishers.base import ReadSecret
 from bridge.publishers.kafka.faults import CannotConnect
@@ -20,6 +22,7 @@ _DIAL_TIMEOUT_S = 4.0
 # sequence numbers, which costs nothing but the attempt.
 _REQUEST_TIMEOUT_MS = 5000
 _BACKOFF_MS = 100
+_MAX_DISCOVERED = 16
 _MAX_BATCH_BYTES = 1_048_576  # K8: one batch per partition at a time, so its size bounds the throughput
 _ADVERTISED = (
     "the broker answers, but not at the addresses that it and its cluster advertise, or not for a producer: check "
@@ -28,16 +31,23 @@ _ADVERTISED = (
 
 
 class Dialer:
-    """Opens links to one cluster, beginning with each configured broker in turn."""
+    """Opens links to one cluster, by each broker in turn: the configured ones, then those they told of."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        self._discovered: tuple[str, ...] = ()
         self._next = 0
 
     @property
     def servers(self) -> int:
         """How many attempts try each server once."""
-        return len(self._settings.servers)
+        return len(self._settings.servers) + len(self._discovered)
+
+    def learn(self, brokers: Iterable[tuple[str, int]]) -> None:
+        """Take over the brokers that the cluster told of: the configured ones may be down when they are needed."""
+        servers = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in brokers)
+        fresh = [server for server in servers if server not in self._settings.servers]
+        self._discovered = tuple(fresh[:_MAX_DISCOVERED])
 
     def login(self) -> tuple[str, ...]:
         """The secrets of today, to see whether they have changed.
@@ -55,7 +65,7 @@ class Dialer:
             Exception: for `faults.connect_reason`. Nothing is left open.
         """
         settings = self._settings
-        server = settings.servers[self._next % self.servers]
+        server = (*settings.servers, *self._discovered)[self._next % self.servers]
         self._next += 1
         options = client_options(settings)
         async with asyncio.timeout(_DIAL_TIMEOUT_S):
@@ -88,14 +98,23 @@ async def _knock(server: str, options: dict[str, Any]) -> None:
         Exception: why not.
     """
     host, _, port = server.rpartition(":")
+    by_token = options.get("sasl_mechanism") == "OAUTHBEARER"
     connection: AIOKafkaConnection | None = None
     try:
         connection = await create_conn(host.strip("[]"), int(port), **options)
+        answer = await connection.send(MetadataRequest([]))
+        refused = not answer.brokers
     except AssertionError as error:  # how the library takes answers that it does not expect
         raise KafkaError from error
+    except KafkaConnectionError:
+        refused = True
+        if not (by_token and connection):
+            raise
     finally:
         if connection is not None:
             connection.close()
+    if by_token and refused:
+        raise AuthenticationFailedError  # the library takes a refused token for a good one, and goes on
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:

@@ -135,10 +135,11 @@ class Outbox:
 
     def acknowledged(self, lane: Lane) -> None:
         """A batch is stored."""
-        if lane.stalled or self._bans or self._status.doubt is not None:
+        if lane.stalled or self._status.doubt is not None:
             lane.stalled = False
             self._bans.pop(lane.topic, None)
             self._status.publish_succeeded()
+            self._status.publish_succeeded(about=lane.topic)
 
     def failed(self, lane: Lane, error: Exception) -> None:
         """A batch failed for good. Its records are refused, or tried on the next link, which is asked for."""
@@ -152,7 +153,7 @@ class Outbox:
                 ban.again(loop.time())
             else:
                 self._bans[topic] = _Ban(reason, loop.time())
-            self._status.publish_failed(reason, loop.time())
+            self._status.publish_failed(reason, loop.time(), about=topic)
             for entry in [*lane.batch.values(), *lane.queue.values()]:
                 entry.fail(BrokerUnavailable(reason))
         elif verdict is Verdict.AGAIN:
@@ -192,7 +193,7 @@ class Outbox:
 
         Args:
             limits: max.message.bytes by topic, where it could be read.
-            missing: topics known not to be there, and why that is so.
+            missing: topics known to take nothing, and why that is so.
         """
         self._limits.update(limits)
         self._singly -= limits.keys()
@@ -228,7 +229,7 @@ class Outbox:
             oldest = max(oldest, age)
             if age > _STALL_S and not lane.stalled:
                 lane.stalled = True
-                self._status.publish_failed(_stalled(lane.topic), now)
+                self._status.publish_failed(_stalled(lane.topic), now, about=lane.topic)
                 for entry in list(lane.queue.values()):
                     entry.fail(BrokerUnavailable(_stalled(lane.topic)))
         return oldest

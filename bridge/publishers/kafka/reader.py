@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from bridge.errors import BrokerUnavailable
 from bridge.publishers.base import Received, Since
+from bridge.publishers.kafka.client import stop_consumer
 from bridge.publishers.kafka.dialer import client_options
 from bridge.publishers.kafka.faults import connect_reason
 from bridge.publishers.kafka.settings import KafkaSettings
@@ -83,47 +83,38 @@ class _Reader:
                 if not batches:
                     await self._assign(consumer)
         finally:
-            with contextlib.suppress(KafkaError, TimeoutError):
-                async with asyncio.timeout(1):  # it may wait for brokers that are gone
-                    await consumer.stop()
+            await stop_consumer(consumer)
 
     async def _assign(self, consumer: Any) -> None:  # noqa: ANN401 -- the library's
-        """Take all partitions there are, and place the new ones."""
+        """Take all partitions there are, each where it was left."""
         cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001 -- asks for no topic by name: makes none
         found = {
             TopicPartition(topic, partition)
             for topic in self._topics & cluster.topics()
             for partition in cluster.partitions_for_topic(topic) or ()
         }
-        assigned = set(consumer.assignment())
-        fresh = found - assigned
-        if not fresh and assigned:
-            return
-        if not found:
-            if self.began:
-                return
+        if not found and not self.began:
             raise BrokerUnavailable("none of the topics exists yet: post a first event, or see `webhook-bridge routes`")
-        consumer.assign(found)
-        placed = {partition: position for partition, position in self._positions.items() if partition in fresh}
-        unplaced = fresh - placed.keys()
-        if self.began or self._since == "all":
-            await consumer.seek_to_beginning(*unplaced)
-        elif self._since == "new":
-            await consumer.seek_to_end(*unplaced)
-        elif isinstance(self._since, datetime):
-            await self._seek_to_time(consumer, unplaced, self._since)
-        for partition, position in placed.items():
+        fresh = found - self._positions.keys()
+        if not fresh and consumer.assignment():
+            return
+        self._positions |= await self._beginnings(consumer, fresh)
+        consumer.assign(list(self._positions))
+        for partition, position in self._positions.items():
             consumer.seek(partition, position)
-        for partition in unplaced:
-            self._positions[partition] = await consumer.position(partition)
 
-    async def _seek_to_time(self, consumer: Any, partitions: set[TopicPartition], since: datetime) -> None:  # noqa: ANN401 -- the library's
-        at_ms = int(since.timestamp() * 1000)
-        for partition, offset in (await consumer.offsets_for_times(dict.fromkeys(partitions, at_ms))).items():
-            if offset is None:
-                await consumer.seek_to_end(partition)
-            else:
-                consumer.seek(partition, offset.offset)
+    async def _beginnings(self, consumer: Any, partitions: set[TopicPartition]) -> dict[TopicPartition, int]:  # noqa: ANN401 -- the library's
+        """Where to begin with partitions not read so far."""
+        if not partitions:
+            return {}
+        if self.began or self._since == "all":  # what is made meanwhile is new from its beginning
+            return dict(await consumer.beginning_offsets(partitions))
+        ends = dict(await consumer.end_offsets(partitions))
+        if not isinstance(self._since, datetime):
+            return ends
+        at_ms = int(self._since.timestamp() * 1000)
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, at_ms))
+        return ends | {partition: offset.offset for partition, offset in found.items() if offset is not None}
 
 
 def _received(record: ConsumerRecord) -> Received:

@@ -193,13 +193,14 @@ class Supervisor:
             self.outbox.refresh(found.limits, found.missing)
 
     async def _look(self, link: Link) -> Inspection:
-        brokers = [broker.nodeId for broker in link.producer.client.cluster.brokers()]
-        node = brokers[0] if brokers and self._settings.provision != "off" else None
+        brokers = list(link.producer.client.cluster.brokers())
+        node = brokers[0].nodeId if brokers and self._settings.provision != "off" else None
         found = await inspect(link.producer.ask, self._settings, self._wanted, node)
         if self._settings.dry_run:
             may = await examine(link.producer.ask, found.present)
             found = msgspec.structs.replace(found, reasons=found.reasons + may.reasons, doubts=may.doubts)
         await link.track(found.present)
+        self._dialer.learn((broker.host, broker.port) for broker in link.producer.client.cluster.brokers())
         if found.created:
             self._look_wanted.set()  # they are there in a moment
         return found

@@ -73,7 +73,7 @@ class Inspection(msgspec.Struct, frozen=True):
     Attributes:
         topics: each one asked for.
         reasons: why records cannot be taken, with remedies.
-        missing: topics known not to be there, and why: whoever publishes need not wait for them.
+        missing: topics known not to be there, or not for us, and why: whoever publishes need not wait for them.
         created: what `create` did.
         plans: what it would do, where it is a dry run.
         doubts: what may go wrong with publishing and could not be seen.
@@ -116,10 +116,13 @@ async def inspect(ask: Ask, settings: KafkaSettings, wanted: Iterable[str], node
     absent = [state.name for state in states if state.error is errors.UnknownTopicOrPartitionError]
     made: list[str] = []  # or to be made
     failures: dict[str, str] = {}
-    if absent and settings.provision == "create":
-        failures = await _create(ask, settings, [known[name] for name in absent])
-        made = [name for name in absent if name not in failures]
+    creatable = [topic for topic in settings.topics if topic.name in absent]
+    if creatable and settings.provision == "create":
+        failures = await _create(ask, settings, creatable)
+        made = [topic.name for topic in creatable if topic.name not in failures]
     missing = {name: failures.get(name) or _absence(settings, [name]) for name in absent if name not in made}
+    hidden = [state.name for state in states if state.error is errors.TopicAuthorizationFailedError]
+    missing |= {name: _hiding([name]) for name in hidden}
     states = await _with_configs(ask, states)
     created = () if settings.dry_run else tuple(made)
     return Inspection(
@@ -180,7 +183,10 @@ def _config(values: dict[str, str]) -> TopicConfig:
 async def _auto_create(ask: Ask, node: int | None) -> bool | None:
     if node is None:
         return None
-    answer = await ask(DescribeConfigsRequest([(_BROKER, str(node), ["auto.create.topics.enable"])]), node=node)
+    try:
+        answer = await ask(DescribeConfigsRequest([(_BROKER, str(node), ["auto.create.topics.enable"])]), node=node)
+    except (errors.KafkaError, OSError, TimeoutError):
+        return None  # one broker of several may be down
     for code, _message, _kind, _name, entries in answer.resources:
         if code == 0 and entries:
             return bool(entries[0][1] == "true")
@@ -239,15 +245,15 @@ def _reasons(
     failures: dict[str, str],
 ) -> Iterable[str]:
     expected = {topic.name for topic in settings.topics}
-    absent = [name for name in missing if name in expected and name not in failures]
+    hidden = [state.name for state in states if state.error is errors.TopicAuthorizationFailedError]
+    absent = [name for name in missing if name in expected and name not in failures and name not in hidden]
     if absent:
         yield _absence(settings, absent)
     yield from (failure for name, failure in failures.items() if name in expected)
     if created:
         yield f"{_named(created)} just created and not yet seen"
-    hidden = [state.name for state in states if state.error is errors.TopicAuthorizationFailedError]
     if hidden:
-        yield f"our user may not see {_named(hidden)}: allow Describe and Write on them"
+        yield _hiding(hidden)
     invalid = [state.name for state in states if state.error is errors.InvalidTopicError]
     if invalid:
         yield f"Kafka can have no topics of the names {_named(invalid)}"
@@ -262,6 +268,10 @@ def _reasons(
 def _absence(settings: KafkaSettings, names: Sequence[str]) -> str:
     remedy = "create them" if settings.provision == "create" else "create them, or set BRIDGE_PROVISION=create"
     return f"{_named(names)} missing: {remedy}"
+
+
+def _hiding(names: Sequence[str]) -> str:
+    return f"our user may not see {_named(names)}: allow Describe and Write on them"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -1,0 +1,70 @@
+"""What the tests of the Kafka publisher share."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.publishers.kafka import KafkaPublisher, KafkaSettings, Topic
+from tests.kafka import KafkaServer
+from tests.kafka_operator import stored_in_kafka
+from tests.proxy import Proxy
+from tests.publishers.contract import ready
+
+StartKafka = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A broker for all tests of a file, which may freeze and kill it if they mend it."""
+    with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic of this test; nobody has made it yet."""
+    return f"test.{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+async def start_kafka() -> AsyncIterator[StartKafka]:
+    """Makes a started publisher, ready unless `wait=False`: `await start_kafka(bootstrap, topic, …, **settings)`."""
+    publishers: list[KafkaPublisher] = []
+
+    async def make(bootstrap: str, *topics: str, wait: bool = True, **settings: Any) -> KafkaPublisher:
+        settings = {
+            "servers": (bootstrap,),
+            "provision": "create",
+            "topics": tuple(map(Topic, topics)),
+            **settings,
+        }
+        publisher = KafkaPublisher(KafkaSettings(**settings))
+        publishers.append(publisher)
+        await publisher.start()
+        return await ready(publisher) if wait else publisher  # type: ignore[return-value]
+
+    yield make
+    async with asyncio.timeout(4):
+        await asyncio.gather(*(publisher.close() for publisher in publishers))
+
+
+async def values_in(server: KafkaServer, topic: str) -> list[bytes]:
+    """The values of a topic in order, read past the publisher."""
+    return [item.value for item in await stored_in_kafka(server.operator, topic)]
+
+
+@pytest.fixture
+async def proxied(tmp_path: Path) -> AsyncIterator[tuple[KafkaServer, Proxy]]:
+    """A broker that tells its clients to come through a proxy; its `bootstrap` is the proxy's address."""
+    server = KafkaServer(tmp_path / "kafka")
+    async with Proxy(server.port) as proxy:
+        server.advertised_port = proxy.port
+        await asyncio.to_thread(server.start)
+        try:
+            yield server, proxy
+        finally:
+            await asyncio.to_thread(server.kill)
