@@ -146,9 +146,12 @@ def _nats_in_docker(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "nats.conf"
     config.write_text('jetstream { store_dir: "/data", sync_interval: always }\n')
-    container = DockerContainer(NATS_IMAGE).with_exposed_ports(4222).with_command("-c /test/nats.conf")
-    container = container.with_volume_mapping(str(config), "/test/nats.conf", "ro")
-    with running(container):
+
+    def make() -> DockerContainer:
+        container = DockerContainer(NATS_IMAGE).with_exposed_ports(4222).with_command("-c /test/nats.conf")
+        return container.with_volume_mapping(str(config), "/test/nats.conf", "ro")
+
+    with running(make) as container:
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(4222))
         _await_greeting(host, port)
         yield f"nats://{host}:{port}"

@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests needs."""
 
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterator
 
@@ -9,8 +10,15 @@ import trustme
 from nats.js.errors import NotFoundError
 
 from tests.brokers import NatsAddress, shared_nats
-from tests.kafka import KafkaAddress, shared_kafka
+from tests.kafka import KafkaAddress, prepare, shared_kafka
 from tests.kafka_operator import KafkaOperator
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where Kafka will be needed, have it ready before the first test's time runs: fetching it takes a minute, once."""
+    if not session.config.option.collectonly and any("kafka" in item.nodeid for item in session.items):
+        with contextlib.suppress(pytest.fail.Exception):  # then the tests that need it fail by themselves
+            prepare()
 
 
 @pytest.fixture(scope="session")

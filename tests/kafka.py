@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
+import yaml
 from aiokafka.protocol.api import RequestHeader_v1
 from aiokafka.protocol.metadata import MetadataRequest_v2
 
@@ -27,7 +28,7 @@ from tests.kafka_files import KAFKA_VERSION, KafkaFiles, kafka_files
 from tests.kafka_security import PLAINTEXT, Security
 from tests.servers import POLL_S, LeashedServer, chosen_kind, free_ports, running
 
-__all__ = ["KAFKA_IMAGE", "KafkaAddress", "KafkaServer", "kafka_cluster", "shared_kafka"]
+__all__ = ["KAFKA_IMAGE", "KafkaAddress", "KafkaServer", "kafka_cluster", "prepare", "shared_kafka"]
 
 KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"  # for TEST_BROKERS=docker; as in docker-compose.yml
 
@@ -81,7 +82,7 @@ class KafkaServer(LeashedServer):
         return f"127.0.0.1:{self._operator_port}"
 
     def launch(self) -> None:
-        self._launch_with(_files())
+        self._launch_with(prepare())
 
     def _launch_with(self, files: KafkaFiles, *options: str) -> None:
         store = self.folder / "store"
@@ -125,9 +126,9 @@ class KafkaServer(LeashedServer):
             "transaction.state.log.replication.factor": nodes,
             "transaction.state.log.min.isr": (nodes + 1) // 2,
             "group.initial.rebalance.delay.ms": 0,
-            # How long a killed broker counts as there and its successor has to wait; 9 s by default.
-            "broker.session.timeout.ms": 2000 if nodes == 1 else 4000,
-            "broker.heartbeat.interval.ms": 200 if nodes == 1 else 500,
+            # How long a killed broker counts as there: its successor waits so long, and so do those of its partitions.
+            "broker.session.timeout.ms": 2000 if nodes == 1 else 2500,  # 9 s by default
+            "broker.heartbeat.interval.ms": 250,
             **self._security.properties(self.folder),
         }
 
@@ -161,7 +162,8 @@ def _lines(properties: dict[str, object]) -> str:
 
 
 @cache
-def _files() -> KafkaFiles:
+def prepare() -> KafkaFiles:
+    """What every node needs; the first time on a machine it is fetched, which can take a minute."""
     return kafka_files(_train)
 
 
@@ -199,23 +201,18 @@ def shared_kafka(folder: Path) -> Iterator[KafkaAddress]:
 @contextlib.contextmanager
 def _kafka_in_docker() -> Iterator[str]:
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415 -- slow, and only for this choice
-    from testcontainers.core.waiting_utils import wait_for_logs  # noqa: PLC0415 -- likewise
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415 -- likewise
 
+    composed = yaml.safe_load((Path(__file__).parent.parent / "docker-compose.yml").read_text())["services"]["kafka"]
     (port,) = free_ports(1)  # known before it starts, for the broker must tell it to its clients
-    environment = {
-        "KAFKA_NODE_ID": 1,
-        "KAFKA_PROCESS_ROLES": "broker,controller",
-        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
-        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-        "KAFKA_LISTENERS": "PLAINTEXT://:9092,CONTROLLER://:9093",
-        "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}",
-        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
-        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": 1,
-        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": 0,
+    environment = composed["environment"] | {
+        "KAFKA_ADVERTISED_LISTENERS": f"INSIDE://localhost:19092,HOST://127.0.0.1:{port}",
+        "KAFKA_LOG_FLUSH_INTERVAL_MESSAGES": 10_000,
     }
-    container = DockerContainer(KAFKA_IMAGE).with_bind_ports(9092, port)
-    for name, value in environment.items():
-        container = container.with_env(name, str(value))
-    with running(container):
-        wait_for_logs(container, "Kafka Server started", timeout=60)
+
+    def make() -> DockerContainer:
+        container = DockerContainer(KAFKA_IMAGE, env={name: str(value) for name, value in environment.items()})
+        return container.with_bind_ports(9092, port).waiting_for(LogMessageWaitStrategy("Kafka Server started"))
+
+    with running(make):
         yield f"127.0.0.1:{port}"

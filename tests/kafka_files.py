@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ _OPTIONS = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
 )
 _AHEAD_JAVA = 25
+_ELSE = "or set TEST_KAFKA=host:port of a Kafka, or TEST_BROKERS=docker"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def kafka_files(train: Callable[[KafkaFiles], None]) -> KafkaFiles:
         train: runs a node on these files, so that `ahead` is written.
     """
     root = Path(os.environ.get("TEST_KAFKA_CACHE") or _user_cache() / "webhook-bridge-tests")
-    home = root / f"kafka-{KAFKA_VERSION}"
+    home = root / f"kafka-{KAFKA_VERSION}-{sha256(repr((_JARS, _OPTIONS)).encode()).hexdigest()[:8]}"
     java, version = _java()
     with _locked(root):
         if not home.exists():
@@ -95,8 +97,12 @@ def _user_cache() -> Path:
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """Two test runs at once do not prepare the same; the second waits and finds it done."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as lock:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / "lock").open("w")
+    except OSError as error:
+        pytest.fail(f"no place to keep a Kafka ({error}): set TEST_KAFKA_CACHE to a folder, {_ELSE}")
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -137,11 +143,10 @@ def _format(java: str, home: Path) -> None:
     shutil.rmtree(store)
 
 
-_ELSE = "or set TEST_KAFKA=host:port of a Kafka, or TEST_BROKERS=docker"
-
-
 def _run(what: str, command: list[str], stderr: int = subprocess.PIPE) -> str:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=600)
     if done.returncode:
-        pytest.fail(f"cannot {what} for a Kafka for tests, {_ELSE}:\n{(done.stderr or done.stdout)[-3000:]}")
+        pytest.fail(
+            f"cannot {what}, which a Kafka for tests needs; try again, {_ELSE}:\n{(done.stderr or done.stdout)[-1500:]}"
+        )
     return done.stdout

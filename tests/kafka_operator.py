@@ -3,13 +3,13 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from aiokafka.protocol.api import Request
 from aiokafka.structs import ConsumerRecord
@@ -51,7 +51,7 @@ class KafkaOperator:
 
     async def topics(self) -> set[str]:
         """Those that exist."""
-        return set(await self._admin.list_topics())
+        return set(await _patiently(self._admin.list_topics))
 
     async def create_topic(
         self, name: str, *, partitions: int = 1, replicas: int = 1, config: Mapping[str, str] | None = None
@@ -91,19 +91,19 @@ class KafkaOperator:
         return await self._config(ConfigResourceType.BROKER, str(node))
 
     async def _config(self, kind: ConfigResourceType, name: str) -> dict[str, str]:
-        (answer,) = await self._admin.describe_configs([ConfigResource(kind, name)])
+        (answer,) = await _patiently(self._admin.describe_configs, [ConfigResource(kind, name)])
         ((code, text, _type, _name, entries),) = answer.resources
         _check([(code, text)])
         return {entry[0]: entry[1] for entry in entries}
 
     async def leader(self, name: str, partition: int = 0) -> int:
         """The id of the node that leads a partition; -1 where none does."""
-        (topic,) = await self._admin.describe_topics([name])
+        topic = await self._topic(name)
         return next(int(found["leader"]) for found in topic["partitions"] if found["partition"] == partition)
 
     async def in_sync(self, name: str, partition: int = 0) -> set[int]:
         """The nodes whose replica of a partition is in sync."""
-        (topic,) = await self._admin.describe_topics([name])
+        topic = await self._topic(name)
         return next(set(found["isr"]) for found in topic["partitions"] if found["partition"] == partition)
 
     async def set_password(self, user: str, password: str, mechanism: str = "SCRAM-SHA-256") -> None:
@@ -133,15 +133,29 @@ class KafkaOperator:
             assert all(acls for _code, _text, acls in answer.filter_responses), "there was no such ACL"
 
     async def _ask(self, request: Request[Any]) -> Any:
-        return await self._admin._send_to_controller(request)
+        return await _patiently(self._admin._send_to_controller, request)
+
+    async def _topic(self, name: str) -> dict[str, Any]:
+        (topic,) = await _patiently(self._admin.describe_topics, [name])
+        return topic
 
     async def _settled(self, name: str, partitions: int) -> None:
         async with asyncio.timeout(_PATIENCE_S):
             while True:
-                (topic,) = await self._admin.describe_topics([name])
+                topic = await self._topic(name)
                 if len(topic["partitions"]) == partitions and all(one["leader"] >= 0 for one in topic["partitions"]):
                     return
                 await asyncio.sleep(0.02)
+
+
+async def _patiently(call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """The admin client asks any node that it knows, one that is down too."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while True:
+            try:
+                return await call(*arguments)
+            except (KafkaConnectionError, NodeNotReadyError):
+                await asyncio.sleep(0.05)
 
 
 def _acl(user: str, operation: str, name: str, resource: str) -> tuple[int, str, int, str, str, int, int]:
@@ -175,8 +189,9 @@ async def stored_in_kafka(bootstrap: str, topic: str, **options: Any) -> list[Co
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", **options)
     await consumer.start()
     try:
-        await consumer._client.force_metadata_update()
-        partitions = [TopicPartition(topic, number) for number in sorted(await _partitions(consumer, topic))]
+        numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
+        assert numbers, f"there is no topic {topic}"
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
         consumer.assign(partitions)
         records: list[ConsumerRecord] = []
         ends = await consumer.end_offsets(partitions)
@@ -187,8 +202,3 @@ async def stored_in_kafka(bootstrap: str, topic: str, **options: Any) -> list[Co
         return sorted(records, key=lambda record: (record.partition, record.offset))
     finally:
         await consumer.stop()
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer._client._wait_on_metadata(topic)
-    return set(consumer.partitions_for_topic(topic) or ())

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -179,13 +179,14 @@ def chosen_kind() -> str:
 
 
 @contextlib.contextmanager
-def running(container: Any) -> Iterator[None]:
+def running(make: Callable[[], Any]) -> Iterator[Any]:
     """A container of testcontainers, stopped afterwards; a failure that says what to do when no engine is there."""
     try:
+        container = make()
         container.start()
     except Exception as error:  # noqa: BLE001 -- whatever the engine's client raises
         pytest.fail(f"TEST_BROKERS=docker, but no container starts ({error}); start Docker, or use TEST_BROKERS=native")
     try:
-        yield
+        yield container
     finally:
         container.stop()
