@@ -36,6 +36,7 @@ class Entry:
 
     def fail(self, error: PublishError) -> None:
         """Give its caller an error."""
+        error.maybe_stored |= self.losses > 0
         self.home.pop(self.token, None)
         if not self.future.done():
             self.future.set_exception(error)

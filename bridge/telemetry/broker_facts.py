@@ -115,6 +115,7 @@ def replaced(reason: str) -> None:
 
 def sent_again(records: int) -> None:
     """Records whose first sending may have been stored go over another link: a copy of each is possible."""
+    totals["bridge_broker_records_sent_again_total"] += records
     _log.warning("records_sent_again", records=records)
 
 

@@ -120,6 +120,11 @@ METRICS = (
     Metric("bridge_broker_weaknesses", "gauge", "Settings of the broker that weaken what the bridge promises."),
     Metric("bridge_broker_links_opened_total", "counter", "Links to the broker that came up, the first one included."),
     Metric("bridge_broker_links_lost_total", "counter", "Links to the broker that ended by themselves."),
+    Metric(
+        "bridge_broker_records_sent_again_total",
+        "counter",
+        "Records that were on their way when a link to Kafka ended: sent over the next one, each may leave a copy.",
+    ),
     Metric("bridge_embedded_exits_total", "counter", "Times the embedded broker ended by itself and was restarted."),
     Metric(
         "bridge_source_verified", "gauge", "0 for a source that takes events from anybody (VERIFY=none).", ("source",)

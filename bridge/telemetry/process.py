@@ -9,7 +9,12 @@ from bridge.telemetry.metrics import Metrics
 
 __all__ = ["watch_process"]
 
-_BROKER = ("bridge_broker_links_opened_total", "bridge_broker_links_lost_total", "bridge_embedded_exits_total")
+_BROKER = (
+    "bridge_broker_links_opened_total",
+    "bridge_broker_links_lost_total",
+    "bridge_broker_records_sent_again_total",
+    "bridge_embedded_exits_total",
+)
 
 
 def watch_process(metrics: Metrics) -> None:

@@ -31,6 +31,7 @@ OF_THE_SYSTEM = {metric.name for metric in METRICS if not metric.ours}
 ELSEWHERE = {
     "bridge_log_lines_dropped_total": "test_dropped_log_lines_are_counted",
     "bridge_dedup_ids_forgotten_total": "test_what_is_forgotten_too_early_is_counted_and_published_again",
+    "bridge_broker_records_sent_again_total": "of Kafka",
 }
 SUFFIXES = ("_bucket", "_count", "_sum")
 

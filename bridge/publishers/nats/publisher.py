@@ -97,13 +97,14 @@ class NatsPublisher:
         self._task.cancel()
         await asyncio.wait([self._task], timeout=_STOP_S)
         for entry in under_way:
-            entry.fail(BrokerUnavailable("the publisher was closed while the record was under way"))
+            reason = "the publisher was closed while the record was under way"
+            entry.fail(BrokerUnavailable(reason, maybe_stored=True))
 
     def _second_try(self, entry: Entry, record: Record, ack: PubAck) -> None:
         """Send the record again if that can help, else raise."""
         if ack.error is None:
             self._status.publish_failed("the broker's acknowledgements name no stream", self._loop.time())
-            raise BrokerUnavailable("the broker's acknowledgement names no stream")
+            raise BrokerUnavailable("the broker's acknowledgement names no stream", maybe_stored=True)
         verdict = judge(ack.error)
         if verdict is Verdict.AGAIN:
             entry.future = self._loop.create_future()
@@ -124,7 +125,8 @@ class NatsPublisher:
             case _:
                 self._status.publish_failed(f"the stream takes no records: {said}", self._loop.time())
                 self._supervisor.probe_soon()
-                raise BrokerUnavailable(f"the stream does not take the record: {said}")
+                reason = f"the stream does not take the record: {said}"
+                raise BrokerUnavailable(reason, maybe_stored=entry.losses > 0)
 
     def _settle(self, topic: str) -> None:
         """A record was stored after some that were not."""
@@ -162,4 +164,4 @@ class NatsPublisher:
 def _decoded(answer: bytes) -> PubAck:
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         return decode_ack(answer)
-    raise BrokerUnavailable("the broker's acknowledgement cannot be read")
+    raise BrokerUnavailable("the broker's acknowledgement cannot be read", maybe_stored=True)
