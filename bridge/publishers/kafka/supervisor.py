@@ -7,10 +7,13 @@ successor is up, so that what still works is not disturbed.
 import asyncio
 import contextlib
 
+import msgspec
+
 from bridge.publishers.kafka.dialer import Dialer
 from bridge.publishers.kafka.faults import CannotConnect, connect_reason, lost_reason
 from bridge.publishers.kafka.link import Link
 from bridge.publishers.kafka.outbox import Outbox
+from bridge.publishers.kafka.permissions import examine
 from bridge.publishers.kafka.settings import KafkaSettings
 from bridge.publishers.kafka.status import KafkaStatus
 from bridge.publishers.kafka.topics import Inspection, inspect
@@ -193,6 +196,9 @@ class Supervisor:
         brokers = list(link.producer.client.cluster.brokers())
         node = brokers[0].nodeId if brokers and self._settings.provision != "off" else None
         found = await inspect(link.producer.ask, self._settings, self._wanted, node)
+        if self._settings.dry_run:
+            may = await examine(link.producer.ask, found.present)
+            found = msgspec.structs.replace(found, reasons=found.reasons + may.reasons, doubts=may.doubts)
         await link.track(found.present)
         self._dialer.learn((broker.host, broker.port) for broker in link.producer.client.cluster.brokers())
         if found.created:

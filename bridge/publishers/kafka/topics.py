@@ -76,6 +76,7 @@ class Inspection(msgspec.Struct, frozen=True):
         missing: topics known not to be there, or not for us, and why: whoever publishes need not wait for them.
         created: what `create` did.
         plans: what it would do, where it is a dry run.
+        doubts: what may go wrong with publishing and could not be seen.
         auto_create: whether the brokers make topics by themselves; None: it may not be read.
     """
 
@@ -84,6 +85,7 @@ class Inspection(msgspec.Struct, frozen=True):
     missing: dict[str, str] = {}
     created: tuple[str, ...] = ()
     plans: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     auto_create: bool | None = None
 
     @property

@@ -16,7 +16,8 @@ _MAX_NAMED = 3
 def weaknesses(settings: KafkaSettings, inspection: Inspection) -> tuple[Weakness, ...]:
     """All findings, one for all topics that share it."""
     there = [state for state in inspection.topics if state.error is None]
-    return (*_of_topics(settings, there), *_of_cluster(settings, inspection, there))
+    doubts = (Weakness(doubt, durability=False) for doubt in inspection.doubts)
+    return (*_of_topics(settings, there), *_of_cluster(settings, inspection, there), *doubts)
 
 
 def _of_topics(settings: KafkaSettings, there: list[TopicState]) -> Iterator[Weakness]:
