@@ -50,6 +50,21 @@ def _one_copy_is_made(config: Config) -> Iterator[Problem]:
         )
 
 
+def _one_copy_of_each_topic_is_made(config: Config) -> Iterator[Problem]:
+    if config.broker.kind == "kafka" and config.provision == "create" and config.kafka.replication == 1:
+        yield Problem(
+            "BRIDGE_KAFKA_REPLICATION", "is 1: topics made so are lost with their broker's disk", "3 on three brokers"
+        )
+
+
+def _kafka_logins_go_encrypted(config: Config) -> Iterator[Problem]:
+    kafka = config.kafka
+    if config.broker.kind != "kafka" or kafka.sasl == "none" or kafka.tls:
+        return
+    if not all(_is_loopback(server) for server in config.broker.servers):
+        yield Problem("BRIDGE_KAFKA_TLS", "is false: login and events cross the network as they are", "true")
+
+
 def _passwords_go_encrypted(config: Config) -> Iterator[Problem]:
     nats = config.nats
     if config.broker.kind != "nats" or config.broker.tls or (nats.password is None and nats.token is None):
@@ -124,6 +139,8 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _embedded_is_one_disk,
     _nothing_is_looked_at,
     _one_copy_is_made,
+    _one_copy_of_each_topic_is_made,
+    _kafka_logins_go_encrypted,
     _passwords_go_encrypted,
     _requests_may_finish,
 )

@@ -27,6 +27,9 @@ USERS = f"""authorization {{ users: [
     {{ user: bridge, password: {PASSWORD} }}
     {{ user: narrow, password: {PASSWORD}, permissions: {{
         publish: ["events.other.>", "$JS.API.STREAM.INFO.*", "$SYS.REQ.USER.INFO"], subscribe: "_INBOX.>" }} }}
+    {{ user: documented, password: {PASSWORD}, permissions: {{
+        publish: ["events.>", "$JS.API.STREAM.INFO.DOCS", "$SYS.REQ.USER.INFO",
+            "$JS.API.CONSUMER.CREATE.DOCS.>", "$JS.API.CONSUMER.MSG.NEXT.DOCS.>"], subscribe: "_INBOX.>" }} }}
     {{ user: blind, password: {PASSWORD}, permissions: {{
         publish: ["events.>", "$JS.API.STREAM.INFO.*"], subscribe: "_INBOX.>" }} }}
 ] }}"""
@@ -131,6 +134,19 @@ def test_what_is_allowed_and_will_hurt_is_a_warning(bridge: Make, tmp_path: Path
     assert not (tmp_path / "data").exists(), "the token is made by serve"
 
 
+def test_what_will_hurt_on_kafka_is_a_warning(bridge: Make) -> None:
+    process = bridge(
+        BRIDGE_BROKER="kafka://kafka.example.com",
+        BRIDGE_KAFKA_SASL="plain",
+        BRIDGE_KAFKA_USER="bridge",
+        BRIDGE_KAFKA_PASSWORD=PASSWORD,
+        BRIDGE_KAFKA_REPLICATION="1",
+        BRIDGE_PROVISION="create",
+    )
+    report = json.loads(run_here("check", "--json", env=process.env).stdout)
+    assert {warning["variable"] for warning in report["warnings"]} == {"BRIDGE_KAFKA_REPLICATION", "BRIDGE_KAFKA_TLS"}
+
+
 def test_a_broker_whose_settings_are_wrong_is_not_looked_at(bridge: Make) -> None:
     broken = bridge(BRIDGE_BROKER="nats://", BRIDGE_NATS_USER="x")
     result = run_here("check", "--connect", env=broken.env)
@@ -207,6 +223,18 @@ def test_what_our_user_may_not_publish_is_said_and_what_cannot_be_seen_too(check
     code, report = check(**settings, BRIDGE_NATS_USER="blind")
     assert code == 0
     assert any("cannot be seen from here" in warning for warning in report["broker"]["warnings"])
+
+
+def test_the_permissions_of_the_readme_are_enough(check: Check, bridge: Make, broker: NatsServer) -> None:
+    settings = of_stream(make_stream(broker, "DOCS")) | {"BRIDGE_NATS_USER": "documented"}
+    code, report = check(**settings)
+    assert code == 0
+    assert not any("publish" in warning for warning in report["broker"]["warnings"])
+    process = bridge(**{"BRIDGE_BROKER": broker.url, "BRIDGE_NATS_PASSWORD": PASSWORD, **settings})
+    del process.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]
+    process.start()
+    assert run_here("send", env=process.env).exit_code == 0
+    assert run_here("tail", "--all", "--count", "1", env=process.env).exit_code == 0
 
 
 def test_a_record_limit_below_the_largest_record_exits_1(check: Check, broker: NatsServer) -> None:

@@ -1,6 +1,13 @@
 """`send` at a rate, from files and lines, and with the provider's retries; on a bridge and broker of its own."""
 
+import contextlib
 import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +86,30 @@ def test_retries_on_the_providers_schedule_bring_the_event_through_an_outage_onc
     assert {answer["error"] for answer in report["answers"]} == {None, "broker_unavailable"}
     wait_until(running.ready)
     assert [json.loads(message.data)["id"] for message in running.stored()] == report["ids"]
+
+
+def test_on_a_terminal_there_is_a_bar_and_ctrl_c_ends_with_the_summary(bridge: Make) -> None:
+    running = bridge().start()
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "bridge", "send", "--rate", "50", "--duration", "60"]
+    environment = running.env | {"TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=terminal, text=True) as sending:
+        os.close(terminal)
+        os.set_blocking(controller, False)
+        screen = bytearray()
+
+        def shown() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                screen.extend(os.read(controller, 65_536))
+            return re.search(rb"/3000.*[1-9][0-9]* accepted", screen) is not None
+
+        wait_until(shown)
+        sending.send_signal(signal.SIGINT)
+        summary, _ = sending.communicate(timeout=15)
+        assert sending.returncode == 0
+    os.close(controller)
+    assert "accepted, 0 failed" in summary
+    assert "latency p50" in summary
 
 
 def test_without_a_token_it_says_who_makes_one_and_makes_none(bridge: Make, tmp_path: Path) -> None:

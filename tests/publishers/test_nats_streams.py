@@ -362,8 +362,11 @@ async def test_what_cannot_be_known_of_fsync_is_said_but_does_not_count_as_weak(
 
 
 async def test_a_message_limit_below_the_largest_record_is_warned_of(server: NatsServer, start: Start) -> None:
+    await create_stream(server, max_msg_size=100_000)
     publisher = await start(server.url, max_record_bytes=2_000_000)
-    assert any("max_payload" in warning for warning in publisher.health().warnings)
+    warnings = " ".join(publisher.health().warnings)
+    assert "raise max_payload" in warnings
+    assert "raise max_msg_size" in warnings
 
 
 # ---- time to live

@@ -31,7 +31,8 @@ def weaknesses(
         server_version: as the server says.
         max_payload: the server's limit, bytes.
     """
-    found = list(_of_server(settings, server_version, max_payload))
+    found = list(_of_server(settings, server_version))
+    found += _of_size(settings, stream, max_payload)
     if stream is not None:
         found += _of_storage(stream)
         found += _of_discard(stream)
@@ -39,17 +40,24 @@ def weaknesses(
     return tuple(found)
 
 
-def _of_server(settings: NatsSettings, server_version: str, max_payload: int) -> Iterator[Weakness]:
+def _of_server(settings: NatsSettings, server_version: str) -> Iterator[Weakness]:
     if _version(server_version) < _FIRST_GOOD_VERSION:
         yield Weakness(f"nats-server {server_version} may call a record stored that is not: use 2.11 or later")
     if not settings.always_synced:
         yield unsafe_sync
-    if max_payload < settings.max_record_bytes:
-        yield Weakness(
-            f"the broker takes {max_payload} bytes a message, the largest record needs {settings.max_record_bytes}: "
-            "raise max_payload, or lower BRIDGE_SOURCE_<NAME>_MAX_BODY_BYTES",
-            durability=False,
-        )
+
+
+def _of_size(settings: NatsSettings, stream: StreamConfig | None, max_payload: int) -> Iterator[Weakness]:
+    limits = {"the broker": (max_payload, "max_payload")}
+    if stream is not None and stream.max_msg_size > 0:
+        limits["the stream"] = (stream.max_msg_size, "max_msg_size")
+    for who, (limit, name) in limits.items():
+        if limit < settings.max_record_bytes:
+            yield Weakness(
+                f"{who} takes {limit} bytes a message, the largest record needs {settings.max_record_bytes}: "
+                f"raise {name}, or lower BRIDGE_SOURCE_<NAME>_MAX_BODY_BYTES",
+                durability=False,
+            )
 
 
 def _of_storage(stream: StreamConfig) -> Iterator[Weakness]:
