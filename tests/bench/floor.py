@@ -17,6 +17,8 @@ from aiokafka import AIOKafkaProducer
 from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
 
+from tests.bench.load import DEVICES
+
 __all__ = ["TOPIC"]
 
 TOPIC = "bench.floor"
@@ -65,7 +67,8 @@ async def _nats(address: str) -> AsyncIterator[Publish]:
 @asynccontextmanager
 async def _kafka(address: str) -> AsyncIterator[Publish]:
     async with AIOKafkaProducer(bootstrap_servers=address, acks="all", enable_idempotence=True) as producer:
-        yield lambda body: producer.send_and_wait(TOPIC, body, key=b"480213")
+        numbers = itertools.count()
+        yield lambda body: producer.send_and_wait(TOPIC, body, key=b"%d" % (next(numbers) % DEVICES))
 
 
 PUBLISHERS = {"none": _nothing, "nats": _nats, "kafka": _kafka}

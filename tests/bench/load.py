@@ -17,10 +17,10 @@ import uvloop
 from bridge.providers import PROVIDERS
 from tests.bench.machine import busy_s, cpu_s, rss_mib
 
-__all__ = ["Bodies", "Measured", "Order"]
+__all__ = ["DEVICES", "Bodies", "Measured", "Order"]
 
 BODY_BYTES = 400
-_DEVICES = 100
+DEVICES = 100
 _WARM_UP_S = 0.5
 
 
@@ -97,7 +97,7 @@ class Bodies:
     def next(self) -> bytes:
         """The next one."""
         self._number += 1
-        return self._template % (480_000 + self._number % _DEVICES, self._number)
+        return self._template % (480_000 + self._number % DEVICES, self._number)
 
 
 class _Run:

@@ -16,11 +16,16 @@ import nats
 from nats.js.api import StreamConfig
 
 from tests.bench import floor
-from tests.brokers import NatsServer, free_ports
+from tests.brokers import NatsServer
+from tests.kafka import KafkaServer
+from tests.kafka_files import KAFKA_VERSION
+from tests.kafka_operator import KafkaOperator
 from tests.processes import TOKEN, BridgeProcess
+from tests.servers import free_ports
 
 __all__ = ["BROKERS", "Broker", "System", "bridge", "floor_of"]
 
+_PARTITIONS = 6
 _DEDUP_WINDOW_S = 4500  # as the bridge asks for: the broker's part of the cost is the same for both
 
 
@@ -98,7 +103,36 @@ def _nats(folder: Path, sync: str) -> Iterator[Broker]:
         yield _Nats(server, sync)
 
 
-BROKERS = {"nats": _nats}
+class _Kafka:
+    kind = "kafka"
+
+    def __init__(self, server: KafkaServer) -> None:
+        self.address = server.bootstrap
+        self.pid = server.pid
+        self.settings = {"BRIDGE_BROKER": f"kafka://{server.bootstrap}", "BRIDGE_PROVISION": "create"}
+        self.settings |= {"BRIDGE_KAFKA_REPLICATION": "1", "BRIDGE_KAFKA_PARTITIONS": str(_PARTITIONS)}
+        self.about = (
+            f"Kafka {KAFKA_VERSION}, one node, {_PARTITIONS} partitions a topic, acks=all, idempotent, written to disk "
+            "when the system does (Kafka's default)"
+        )
+        asyncio.run(self._make_floor(server.operator))
+
+    async def _make_floor(self, address: str) -> None:
+        async with KafkaOperator(address) as operator:
+            await operator.create_topic(floor.TOPIC, partitions=_PARTITIONS)
+
+    def empty(self) -> None:
+        """Kafka throws old segments away by itself, by the limit below."""
+
+
+@contextlib.contextmanager
+def _kafka(folder: Path, _sync: str) -> Iterator[Broker]:
+    limits = "log.retention.bytes=67108864\nlog.segment.bytes=16777216\nlog.retention.check.interval.ms=5000\n"
+    with KafkaServer(folder / "kafka", limits) as server:
+        yield _Kafka(server)
+
+
+BROKERS = {"nats": _nats, "kafka": _kafka}
 
 
 @contextlib.contextmanager
