@@ -6,7 +6,7 @@ import socket
 import ssl
 
 import uvicorn
-from litestar import Litestar
+from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 __all__ = ["HttpServer"]
@@ -21,7 +21,7 @@ class HttpServer:
 
     def __init__(
         self,
-        app: Litestar,
+        app: ASGIApp,
         listener: socket.socket,
         *,
         shutdown_timeout_s: float,

@@ -54,6 +54,13 @@ async def test_unknown_paths_and_sources_are_404(serve: Serve, path: str, method
     assert (response.status_code, error(response)) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", [f"//webhooks/shop/{TOKEN}", f"/%77ebhooks/shop/{TOKEN}", f"/webhooks//shop/{TOKEN}/"])
+async def test_paths_that_mean_a_webhook_reach_it_however_they_are_written(serve: Serve, path: str) -> None:
+    served = await serve()
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(BODY)}\r\n\r\n"
+    assert (await served.raw(head.encode() + BODY)).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
 async def test_other_methods_are_405_with_a_hint(serve: Serve, method: str) -> None:
     served = await serve()
