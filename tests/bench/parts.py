@@ -104,7 +104,7 @@ def _steps(parts: _Parts) -> dict[str, Callable[[], object]]:
         "of that, the id: BLAKE2b over the data": lambda: event_id(event.device, "message.received", raw),
         "route": lambda: parts.table.find("message.received"),
         "encode: the CloudEvent": lambda: parts.encode(event, key=event.device),
-        "headers": lambda: parts.headers(event, None),
+        "headers": lambda: parts.headers(event, event.device, None),
         "prepare: decode, id, route, encode, headers together": lambda: parts.pipeline.prepare(delivery),
         "dedup: a new id": lambda: parts.remember(next(numbers)),
         "NATS: the record's header block": lambda: encode_head(record, with_ttl=True),
