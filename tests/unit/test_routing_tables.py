@@ -333,6 +333,7 @@ def test_subjects_of_other_templates() -> None:
     )
     nested = [RoutedSource(name=name, types=TYPES) for name in ("a", "b")]
     assert subjects(tables("a:* -> e.a.x.{type}", *nested, template="e.{source}.{type}").values()) == ("e.a.>", "e.b.>")
+    assert subjects(tables("hub:ci.* -> events.{source}.deep.{type}", HUB).values()) == ("events.hub.>",)
 
 
 NAMES = (
