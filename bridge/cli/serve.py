@@ -100,6 +100,6 @@ def _own_command() -> str:
 
 def _tell(prepared: Sequence[Prepared]) -> None:
     """One line per event as it passes: metadata only. By the log, whose writer never blocks on a stalled terminal."""
-    for event, _, records in prepared:
-        for record in records:
-            _log.info("event_published", topic=record.topic, device=event.device, id=event.id)
+    for item in prepared:
+        for record in item.records:
+            _log.info("event_published", topic=record.topic, device=item.event.device, id=item.event.id)

@@ -8,6 +8,8 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from bridge.errors import DeviceNotAllowed
 from bridge.events.cloudevents import BinaryEncoder, StructuredEncoder, binary_headers, record_headers
 from bridge.events.model import Event
@@ -18,7 +20,7 @@ from bridge.routing import Found, Route, Table
 __all__ = ["Pipeline", "Prepared"]
 
 
-class Prepared(NamedTuple):
+class Prepared(msgspec.Struct, frozen=True, gc=False):
     """One event and the records that carry it.
 
     Attributes:
