@@ -83,7 +83,8 @@ class KafkaPublisher:
         self._task.cancel()
         await asyncio.wait([self._task], timeout=_STOP_S)
         for entry in under_way:
-            entry.fail(BrokerUnavailable("the publisher was closed while the record was under way"))
+            reason = "the publisher was closed while the record was under way"
+            entry.fail(BrokerUnavailable(reason, maybe_stored=True))
 
     def _forget(self, entry: Entry) -> None:
         """The caller has its error, or has gone: keep nothing, but what is on its way cannot be called back (K4)."""
