@@ -120,9 +120,7 @@ class DedupTable:
 
     async def _shared(self, key: bytes, deadline: Deadline) -> bool:
         """True when another delivery's publish has made the record durable."""
-        publishing = self._in_flight[key]
-        # a delivery may have one event twice: that lends nothing to itself
-        if publishing is not deadline and not publishing.lend(deadline.at):
+        if not self._in_flight[key].lend(deadline.at):
             raise BrokerUnavailable("an equal delivery gets no acknowledgement", maybe_stored=True)
         result = self._awaited.get(key)
         if result is None:

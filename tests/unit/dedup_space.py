@@ -98,6 +98,7 @@ class Space:
         self.broker = Broker()
         self.metrics = Metrics()
         self.published: list[str] = []
+        self._deliveries: list[Delivery] = []
         facts = Facts(self.metrics).source("shop", types=(), topics=("t", "audit"), outcomes=())
         self.seen = SeenIds(window_s=WINDOW_S, max_ids=max_ids, on_forgotten=facts.forgotten, clock=self.loop.time)
         self.table = DedupTable(
@@ -109,8 +110,20 @@ class Space:
 
     def post(self, *prepared: Prepared) -> Delivery:
         delivery = Delivery(self, list(prepared))
+        self._deliveries.append(delivery)
         self.loop.settle()
         return delivery
+
+    def close(self) -> None:
+        """Let all deadlines pass; nothing is left over, and no delivery saw what must not be."""
+        self.loop.pass_time(10 * DEADLINE_S)
+        assert not self.table._in_flight
+        assert not self.table._awaited
+        assert not asyncio.all_tasks(self.loop)
+        for delivery in self._deliveries:
+            if not delivery.task.cancelled() and isinstance(fault := delivery.task.exception(), AssertionError):
+                raise fault
+        self.loop.close()
 
     def ack(self, dedup_id: str) -> None:
         self.broker.under_way[dedup_id].set_result(None)

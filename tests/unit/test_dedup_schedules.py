@@ -134,7 +134,7 @@ class Schedules(RuleBasedStateMachine):
         assert last.answer == "success"
         self.deliveries = [last]
         self.check_deliveries()
-        self.space.loop.close()
+        self.space.close()
 
 
 class CrowdedSchedules(Schedules):

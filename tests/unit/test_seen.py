@@ -74,7 +74,7 @@ def test_the_chatlevel_schedule_stays_inside_the_window() -> None:
     for pause in (30, 60, 300, 3600):
         for other in range(50):  # whatever else happens meanwhile
             clock.now += pause / 50
-            seen.add(key(1000 + other))
+            assert seen.see(key(1000 + other)) or seen.add(key(1000 + other)) is None
         assert seen.see(key(1))
 
 
