@@ -15,7 +15,7 @@ from bridge.ingest.outcomes import ACCEPTED, RECORD_REFUSED, Outcome
 from bridge.ingest.pipeline import Prepared
 from bridge.publishers.base import Record
 
-__all__ = ["Explained", "show"]
+__all__ = ["Explained", "ExplainedEvent", "ExplainedRecord", "show"]
 
 
 class ExplainedRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from bridge.errors import ConfigError
 from bridge.events.model import EventType
 from bridge.routing import Found, Table
 
-__all__ = ["routes"]
+__all__ = ["Row", "routes"]
 
 _NAMED_BY_PAYLOAD = "*"
 

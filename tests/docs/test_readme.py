@@ -35,6 +35,9 @@ RUN_BY = {
     "BRIDGE_BROKER=nats://127.0.0.1:4333 BRIDGE_PROVISION=create .venv/bin/webhook-bridge serve": (
         "test_a_broker_that_comes_late_makes_503_then_200_without_a_restart"
     ),
+    "BRIDGE_BROKER=kafka://127.0.0.1:9092 BRIDGE_PROVISION=create .venv/bin/webhook-bridge serve": (
+        "test_a_kafka_that_comes_late_makes_503_then_200_without_a_restart"
+    ),
 }
 
 
