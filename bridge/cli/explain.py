@@ -52,7 +52,7 @@ def explain(*, file: Path, source: str | None, as_json: bool, show_credentials: 
     if not show_credentials:
         explained = explained.without_credentials()
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(explained), indent=2))
+        click.echo(explained.as_json())
     else:
         show(explained)
     sys.exit(1 if explained.error else 0)

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from bridge.broker import as_sent, largest_record_bytes
 from bridge.cli.console import PersonConsole
-from bridge.cli.masking import masked, plain, pretty
+from bridge.cli.masking import TOO_DEEP, masked, plain, pretty
 from bridge.config import Config, SourceConfig
 from bridge.errors import RecordRefused
 from bridge.ingest.outcomes import ACCEPTED, RECORD_REFUSED, Outcome
@@ -112,6 +112,14 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
         )
         return msgspec.structs.replace(self, events=events)
 
+    def as_json(self) -> bytes:
+        """For a program; indented where the values are not nested too deeply for that."""
+        encoded = msgspec.json.encode(self)
+        try:
+            return msgspec.json.format(encoded, indent=2)
+        except RecursionError:
+            return encoded
+
 
 def _event(config: Config, item: Prepared) -> ExplainedEvent:
     event = item.event
@@ -143,11 +151,14 @@ def _record(config: Config, record: Record) -> ExplainedRecord:
 
 
 def _masked(record: ExplainedRecord, event: ExplainedEvent) -> ExplainedRecord:
-    value = msgspec.json.decode(record.value)
-    if isinstance(value, dict) and "specversion" in value:
-        value["data"] = masked(value.get("data"), hide=event.sensitive)
-    else:
-        value = masked(value, hide=event.sensitive)
+    try:
+        value = msgspec.json.decode(record.value)
+        if isinstance(value, dict) and "specversion" in value:
+            value["data"] = masked(value.get("data"), hide=event.sensitive)
+        else:
+            value = masked(value, hide=event.sensitive)
+    except RecursionError:
+        value = TOO_DEEP
     return msgspec.structs.replace(record, value=value)
 
 

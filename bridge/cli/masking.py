@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 from rich.markup import escape
 
-__all__ = ["masked", "plain", "pretty"]
+__all__ = ["TOO_DEEP", "masked", "plain", "pretty"]
 
+TOO_DEEP = "(nested too deeply to be shown)"
 _HIDDEN = "(hidden: a credential; --show-credentials shows it)"
 _CREDENTIAL = re.compile(r"qr|pair", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -19,6 +20,9 @@ def masked(data: Any, *, hide: bool = False) -> Any:  # noqa: ANN401 -- any JSON
     Args:
         data: of an event.
         hide: all of it is a credential, but for the device's id.
+
+    Raises:
+        RecursionError: it is nested too deeply to be looked through.
     """
     if isinstance(data, dict):
         return {
@@ -32,7 +36,11 @@ def masked(data: Any, *, hide: bool = False) -> Any:  # noqa: ANN401 -- any JSON
 
 def pretty(value: Any) -> str:  # noqa: ANN401 -- any JSON value
     """JSON on several lines."""
-    return _CONTROL.sub("�", msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    try:
+        text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    except RecursionError:  # as deep as can be decoded, and seen by nobody
+        return TOO_DEEP
+    return _CONTROL.sub("�", text)
 
 
 def plain(value: Any) -> str:  # noqa: ANN401 -- any JSON value

@@ -11,7 +11,7 @@ import msgspec
 from rich.markup import escape
 
 from bridge.cli.console import PersonConsole
-from bridge.cli.masking import masked, plain, pretty
+from bridge.cli.masking import TOO_DEEP, masked, plain, pretty
 from bridge.events.reading import read_event
 from bridge.providers import PROVIDERS
 from bridge.publishers.base import Received
@@ -57,7 +57,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError as found:
             error = str(found)
         except RecursionError:
-            event, error = None, f"{len(received.value)} bytes, nested too deeply to be shown"
+            event, error = None, f"{len(received.value)} bytes {TOO_DEEP}"
         return cls(
             topic=received.topic,
             key=received.key if received.key is not None or event is None else event.get("partitionkey"),
@@ -108,7 +108,10 @@ def _name_of(event: Mapping[str, Any]) -> str:
 
 def line_of(shown: Shown) -> str:
     """One line of JSON."""
-    return msgspec.json.encode(shown).decode()
+    try:
+        return msgspec.json.encode(shown).decode()
+    except RecursionError:
+        return msgspec.json.encode(msgspec.structs.replace(shown, event=None, error=TOO_DEEP)).decode()
 
 
 def show(shown: Shown, console: PersonConsole) -> None:

@@ -130,6 +130,15 @@ def test_all_of_a_credential_is_hidden_by_its_type_not_only_by_names() -> None:
     assert "sesame" in run_here("explain", "-", "--show-credentials", env={}, stdin=body).output
 
 
+@pytest.mark.parametrize("depth", [300, 480, 600, 900, 970])
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--show-credentials",), ("--show-credentials", "--json")])
+def test_what_is_nested_as_deep_as_can_be_taken_is_explained(depth: int, arguments: tuple[str, ...]) -> None:
+    nested = b"[" * depth + b"]" * depth
+    body = b'{"event":"presence.update","deviceId":7,"data":{"x":' + nested + b"}}"
+    shown = run_here("explain", "-", *arguments, env={}, stdin=body)
+    assert "presence.update" in shown.output or "nested too deep" in shown.output
+
+
 def test_drift_and_all_that_matters_is_shown_to_people() -> None:
     shown = run_here("explain", str(GOLDENS / "unknown.fields.in.json"), env={"BRIDGE_ROUTES": RULES}).stdout
     for text in ("envelope.webhookVersion", "topic    whatsapp.messages key 5511", "audit.all", "ce-id:", "bytes with"):

@@ -1,12 +1,14 @@
 """What of a record is shown, and which records are wanted: without a broker."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
-from bridge.cli.shown import Shown, Wanted
+from bridge.cli.console import PersonConsole
+from bridge.cli.shown import Shown, Wanted, line_of, show
 from bridge.publishers.base import Received
 
 STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=UTF-8"}
@@ -67,14 +69,18 @@ def test_a_binary_event_is_seen_as_a_structured_one(prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"\xff", b"[1]", b"{}", b'{"a":' * 5000 + b"1" + b"}" * 5000, b"[" * 900 + b"]" * 900]
+    "value",
+    [b"", b"\xff", b"[1]", b"{}", *(b'{"data":' * depth + b"1" + b"}" * depth for depth in (400, 600, 900, 5000))],
 )
 @pytest.mark.parametrize("headers", [{}, STRUCTURED, {"ce_specversion": "1.0"}])
 def test_whatever_is_on_a_topic_is_shown_and_ends_nothing(value: bytes, headers: dict[str, str]) -> None:
-    record = seen(received(value, headers))
-    assert (record.event is None) != (record.error is None)
-    assert Wanted()(record)
-    assert not Wanted(device="1")(record)
+    for show_credentials in (False, True):
+        record = Shown.of(received(value, headers), show_credentials=show_credentials)
+        assert (record.event is None) != (record.error is None)
+        assert Wanted()(record)
+        assert not Wanted(device="1")(record)
+        assert json.loads(line_of(record))["topic"] == "whatsapp.in"
+        show(record, PersonConsole())
 
 
 def test_the_records_own_key_comes_first() -> None:
