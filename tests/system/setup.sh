@@ -5,6 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/webhook-bridge
 mkdir -p "$cache/bin"
+exec 9>"$cache/lock" && flock 9 # several clones share the cache
 
 packages() { # command=package …
   local missing=()
@@ -27,9 +28,11 @@ base() { # the image's base, for machines that can pull none: Debian with Python
 }
 
 helm() { # pinned: what it renders is compared byte for byte
-  [ -x "$cache/bin/helm" ] && return
-  echo "building helm (once, about three minutes)"
-  GOBIN="$cache/bin" go install helm.sh/helm/v3/cmd/helm@v3.22.0
+  [ -x "$cache/helm-$1/helm" ] || {
+    echo "building helm (once, about three minutes)"
+    GOBIN="$cache/helm-$1" go install "helm.sh/helm/v3/cmd/helm@$1"
+  }
+  ln -sf "$cache/helm-$1/helm" "$cache/bin/helm"
 }
 
 compose() { # the reference reader of compose files
@@ -54,18 +57,20 @@ crd() { # module, name, file
 }
 
 apiserver() { # Kubernetes' own API server, for real installs
-  [ -x "$cache/bin/kube-apiserver" ] && return
-  echo "building kube-apiserver (once, about five minutes)"
-  mkdir -p "$cache/kube" && cp "$here"/kube/* "$cache/kube/"
-  # the version is what its own build would set, and what the chart's kubeVersion is held against
-  (cd "$cache/kube" && go build -ldflags "-X k8s.io/component-base/version.gitVersion=v1.34.4" \
-    -o "$cache/bin/kube-apiserver" .)
+  local folder="$cache/kube-$1"
+  [ -x "$folder/kube-apiserver" ] || {
+    echo "building kube-apiserver (once, about five minutes)"
+    mkdir -p "$folder" && cp "$here"/kube/* "$folder/"
+    # its own build sets the version, which the chart's kubeVersion is held against
+    (cd "$folder" && go build -ldflags "-X k8s.io/component-base/version.gitVersion=$1" -o kube-apiserver .)
+  }
+  ln -sf "$folder/kube-apiserver" "$cache/bin/kube-apiserver"
 }
 
 command -v go >/dev/null || { echo "Go 1.24 or newer is needed, for helm and the Kubernetes API server" >&2; exit 1; }
 packages buildah=buildah debootstrap=debootstrap unshare=util-linux nginx=nginx-light etcd=etcd-server kcat=kcat
 base
-helm
+helm v3.22.0
 compose
 crds
-apiserver
+apiserver v1.34.4 # as in kube/go.mod

@@ -13,6 +13,16 @@ app.kubernetes.io/name: {{ include "webhook-bridge.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "webhook-bridge.probeSelector" -}}
+app.kubernetes.io/name: {{ include "webhook-bridge.name" . }}-probe
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* What the listener itself speaks. */}}
+{{- define "webhook-bridge.scheme" -}}
+{{ ternary "https" "http" (hasKey .Values.secrets "BRIDGE_TLS_CERT_FILE") }}
+{{- end }}
+
 {{- define "webhook-bridge.labels" -}}
 {{ include "webhook-bridge.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
