@@ -27,12 +27,17 @@ def all_schemas(types: Iterable[EventType]) -> dict[str, bytes]:
     """
     schemas = {ENVELOPE_PATH: _envelope()}
     for event_type in types:
-        schema = _schema(event_type.data, event_type.dataschema, f"data of {event_type.ce_type}")
+        schema = _schema(event_type.data, event_type.dataschema, f"data of {_shared_type(event_type)}")
         if event_type.sensitive:
             schema["x-sensitive"] = True
         if schemas.setdefault(event_type.schema_path, schema) != schema:
             raise ValueError(f"{event_type.ce_type} v{event_type.version} has two different schemas")
     return {path: _format(schema) for path, schema in sorted(schemas.items())}
+
+
+def _shared_type(event_type: EventType) -> str:
+    """The `type` that a schema speaks of: where several types share it, as if it were called as the schema."""
+    return msgspec.structs.replace(event_type, name=event_type.schema or event_type.name).ce_type
 
 
 def _envelope() -> dict[str, Any]:
