@@ -3,9 +3,12 @@
 from itertools import count
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bridge.errors import ConfigError
 from bridge.events.messaging import TYPES
-from bridge.routing import RoutedSource, subjects
+from bridge.routing import RoutedSource, subjects, topic_problem, topics
 from tests.unit.routed import CHATLEVEL, HUB, problems, tables, where
 
 # ---- what decides
@@ -183,3 +186,39 @@ def test_a_table_of_many_rules_is_right_about_the_last() -> None:
     numbers = count()
     rules = ";".join(f"hub:t{next(numbers)} -> r{number}" for number in range(300))
     assert where(tables(rules, HUB)["hub"], "t299") == [("r299", "device")]
+
+
+SOURCES = st.sampled_from(["*", "chatlevel", "hub", "chat*", "*l", "nobody"])
+NAMED = st.sampled_from(["*", "message.*", "call", "connection.auth", "connection.*", "*n*", "unknown", "push", "c*.x"])
+PLACES = st.sampled_from(
+    ["drop", "a", "b, c", "{type}", "x.{source}.{type}", "{domain}.all", "x_hub", "x.hub", "a, a.{type}", "bridge.x"]
+)
+KEYED = st.sampled_from(["", " key={contact}", " key={id}"])
+RULES = st.lists(st.builds("{}:{} -> {}{}".format, SOURCES, NAMED, PLACES, KEYED), min_size=1, max_size=4).map(
+    "; ".join
+)
+TEMPLATES = st.sampled_from(["events.{source}.{type}", "{domain}.{type}", "all", "x.{source}", "x.{source}.{type}"])
+
+
+@given(RULES, TEMPLATES, st.lists(st.sampled_from([CHATLEVEL, HUB]), min_size=1, max_size=2, unique=True))
+def test_whatever_the_rules_the_tables_are_sound_or_refused(
+    rules: str, template: str, sources: list[RoutedSource]
+) -> None:
+    try:
+        made = tables(rules, *sources, template=template)
+    except ConfigError:
+        return
+    all_topics = topics(made.values())
+    assert all(topic_problem(topic) is None for topic in all_topics)
+    assert len({topic.replace(".", "_") for topic in all_topics}) == len(all_topics)
+    # subjects cover every topic, and none is inside another: `x.>` has no neighbour that begins with `x.`
+    covered = subjects(made.values())
+    prefixes = [subject[:-1] for subject in covered if subject.endswith(".>")]
+    assert all(topic in covered or topic.startswith(tuple(prefixes)) for topic in all_topics)
+    assert not [one for one in covered for prefix in prefixes if one.startswith(prefix) and one != f"{prefix}>"]
+    for table in made.values():
+        auth = table.known.get("connection.auth")
+        if auth is not None and table.source is CHATLEVEL and "chatlevel:connection.auth" not in rules:
+            assert auth.by == "template"
+            others = {route.topic for name, found in table.known.items() if found is not auth for route in found.routes}
+            assert not others & {route.topic for route in auth.routes}
