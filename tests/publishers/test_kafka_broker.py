@@ -160,9 +160,10 @@ async def test_a_wrong_plain_password_is_refused(guarded: KafkaServer, guard: Ka
 async def test_only_a_token_that_is_signed_and_in_time_is_taken(guarded: KafkaServer, guard: KafkaOperator) -> None:
     await guard.allow("carol", "write", "describe", name="a")
     await put(guarded.bootstrap, "a", b"1", **bearer(oauth_token("carol")))
-    for bad in (oauth_token("carol", -300), stranger_token("carol"), oauth_token("carol", audience="other")):
-        with pytest.raises((KafkaConnectionError, TimeoutError)):  # aiokafka does not always notice that it was refused
-            await put(guarded.bootstrap, "a", b"bad token", within_s=1.5, **bearer(bad))
+    bad = (oauth_token("carol", -300), stranger_token("carol"), oauth_token("carol", audience="other"))
+    tries = (put(guarded.bootstrap, "a", b"bad token", within_s=2, **bearer(token)) for token in bad)
+    for result in await asyncio.gather(*tries, return_exceptions=True):
+        assert isinstance(result, KafkaConnectionError | TimeoutError)  # aiokafka may not notice that it was refused
     assert b"bad token" not in await values(guarded.operator, "a")
 
 
