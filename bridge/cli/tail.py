@@ -65,6 +65,8 @@ def tail(
 
     Exit code 0: ended by Ctrl-C, --count or the reader of the pipe. 1: the broker cannot be read.
     """
+    if from_start and since is not None:
+        raise click.UsageError("--all begins with the oldest event, --since with a later one: one of the two")
     config = load(os.environ)
     tables = make_tables(config, PROVIDERS)
     if source is not None and source not in tables:

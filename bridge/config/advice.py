@@ -87,7 +87,7 @@ def _requests_may_finish(config: Config) -> Iterator[Problem]:
 def _sender_is_proven(_config: Config, source: SourceConfig) -> Iterator[Problem]:
     if source.verify == "none":
         yield Problem(
-            source.variable("verify"), "is none: events are taken from anybody who knows the URL", "token, and a token"
+            source.variable("verify"), "is none: events are taken from anybody who knows the URL", "unset, with a token"
         )
 
 

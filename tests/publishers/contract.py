@@ -307,6 +307,14 @@ class PublisherContract:
         for secret in (*harness.secrets, "127.0.0.1", "localhost"):
             assert not [text for text in seen if secret in text]
 
+    async def test_once_looked_at_it_tells_the_limit_on_a_record(self, harness: Harness, publisher: Publisher) -> None:
+        assert not publisher.health().looked
+        await publisher.start()
+        health = (await ready(publisher)).health()
+        assert health.looked
+        assert health.details["max_record_bytes"] == harness.limit_bytes
+        assert health.plans == ()
+
     async def test_not_ready_comes_with_reasons(self, started: Publisher) -> None:
         assert started.health().ready
         assert not started.health().reasons
