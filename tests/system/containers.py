@@ -18,16 +18,19 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "webhook-bridge"
 
-# The mounts a runtime makes; `$1` is the root, `$2` the user, `$3` a folder for /data or empty.
+# The mounts a runtime makes; `$1` is the root, `$2` the user, `$3` a folder for /data or empty, `$4` one for
+# /etc/webhook-bridge or empty.
 _ENTER = """
 set -e
-root=$1 user=$2 data=$3
-shift 3
+root=$1 user=$2 data=$3 secrets=$4
+shift 4
+[ -z "$secrets" ] || mkdir -p "$root/etc/webhook-bridge"
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 [ -z "$data" ] || mount --bind "$data" "$root/data"
+[ -z "$secrets" ] || mount --bind "$secrets" "$root/etc/webhook-bridge"
 exec chroot --userspec="$user" --groups= "$root" env -i "$@"
 """
 
@@ -88,12 +91,20 @@ class Rootfs:
         self.path = path
         self.config = config
 
-    def command(self, *arguments: str, data: Path | None = None, entrypoint: bool = True, **env: str) -> list[str]:
+    def command(
+        self,
+        *arguments: str,
+        data: Path | None = None,
+        secrets: Path | None = None,
+        entrypoint: bool = True,
+        **env: str,
+    ) -> list[str]:
         """What runs the image.
 
         Args:
             arguments: instead of the image's own.
             data: a folder mounted at /data; without one that is read-only too.
+            secrets: a folder mounted at /etc/webhook-bridge.
             entrypoint: whether arguments go to the image's entry point.
             env: further environment.
         """
@@ -102,7 +113,7 @@ class Rootfs:
         variables = [*self.config["Env"], *(f"{name}={value}" for name, value in env.items())]
         inside = [f"--chdir={self.config['WorkingDir']}", *variables, *called]
         isolate = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        mounts = [str(self.path), user, str(data or "")]
+        mounts = [str(self.path), user, str(data or ""), str(secrets or "")]
         return [*isolate, "sh", "-c", _ENTER, "enter", *mounts, *inside]
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

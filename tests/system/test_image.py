@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,27 +18,22 @@ from tests.brokers import NatsServer, stored
 from tests.processes import TOKEN, wait_until
 from tests.servers import free_ports
 from tests.system.containers import ROOT, Buildah, Rootfs
+from tests.system.helm import CHART, rendered, workload_pod
 
 MAX_ADDED_MB = 100  # what the bridge and its libraries may add to the base; README and docs say how much it is
 
 
 class Contained:
-    """`serve` in the image."""
+    """`serve` in the image, on ports of its own."""
 
-    def __init__(self, rootfs: Rootfs, log: Path, data: Path | None = None, **env: str) -> None:
-        self.port, ops_port, self.nats_port = free_ports(3)
+    def __init__(self, rootfs: Rootfs, log: Path, env: Mapping[str, str], **mounts: Path) -> None:
+        self.port, ops_port = free_ports(2)
         self.log = log
         self.ready_url = f"http://127.0.0.1:{ops_port}/health/ready"
-        settings = {
-            "BRIDGE_LISTEN": f"127.0.0.1:{self.port}",
-            "BRIDGE_OPS_LISTEN": f"127.0.0.1:{ops_port}",
-            "BRIDGE_EMBEDDED_LISTEN": f"127.0.0.1:{self.nats_port}",
-            "BRIDGE_SOURCE_CHATLEVEL_TOKEN": TOKEN,
-        } | env
-        if "BRIDGE_BROKER" in env:
-            del settings["BRIDGE_EMBEDDED_LISTEN"]
+        ours = {"BRIDGE_LISTEN": f"127.0.0.1:{self.port}", "BRIDGE_OPS_LISTEN": f"127.0.0.1:{ops_port}"}
+        command = rootfs.command(**mounts, **{**env, **ours})
         with log.open("wb") as output:
-            self.process = subprocess.Popen(rootfs.command(data=data, **settings), stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)
 
     def ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -61,8 +56,8 @@ class Contained:
 
 
 @contextlib.contextmanager
-def serving(rootfs: Rootfs, log: Path, data: Path | None = None, **env: str) -> Iterator[Contained]:
-    contained = Contained(rootfs, log, data, **env)
+def serving(rootfs: Rootfs, log: Path, env: Mapping[str, str], **mounts: Path) -> Iterator[Contained]:
+    contained = Contained(rootfs, log, env, **mounts)
     try:
         wait_until(contained.ready)
         yield contained
@@ -75,8 +70,8 @@ def test_a_webhook_reaches_a_broker_from_inside_the_image_with_a_read_only_root(
     image: Rootfs, nats_process: NatsServer, tmp_path: Path
 ) -> None:
     nats_process.start()
-    settings = {"BRIDGE_BROKER": nats_process.url, "BRIDGE_PROVISION": "create"}
-    with serving(image, tmp_path / "log", **settings) as contained:
+    settings = {"BRIDGE_BROKER": nats_process.url, "BRIDGE_PROVISION": "create", "BRIDGE_SOURCE_CHATLEVEL_TOKEN": TOKEN}
+    with serving(image, tmp_path / "log", settings) as contained:
         answer = contained.post()
         assert answer.status_code == 200, answer.text
         status = Path(f"/proc/{contained.pid}/status").read_text()
@@ -86,6 +81,27 @@ def test_a_webhook_reaches_a_broker_from_inside_the_image_with_a_read_only_root(
     (message,) = asyncio.run(stored(nats_process.url, "EVENTS"))
     assert answer.json()["ids"] == [json.loads(message.data)["id"]]
     assert "stopped" in contained.log.read_text()
+
+
+def test_the_charts_pod_checks_and_serves_in_the_image(image: Rootfs, nats_process: NatsServer, tmp_path: Path) -> None:
+    """Arguments and environment as in the manifest, secrets as the kubelet mounts them; only the broker differs."""
+    nats_process.start()
+    pod = workload_pod(rendered(CHART / "ci" / "00-minimal-values.yaml"))["spec"]
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    token = secrets / "BRIDGE_SOURCE_CHATLEVEL_TOKEN"
+    token.write_text(TOKEN)
+    token.chmod(0o440)
+    os.chown(token, 0, pod["securityContext"]["fsGroup"])
+    (check,), (bridge,) = pod["initContainers"], pod["containers"]
+    assert bridge["args"] == image.config["Cmd"]
+    env = {entry["name"]: entry["value"] for entry in bridge["env"]}
+    env |= {"BRIDGE_BROKER": nats_process.url, "BRIDGE_PROVISION": "create"}
+    checked = image.run(*check["args"], secrets=secrets, **env)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    with serving(image, tmp_path / "log", env, secrets=secrets) as contained:
+        assert contained.post().status_code == 200
+        assert contained.stop() == 0
 
 
 def test_nothing_in_the_image_can_be_written_to(image: Rootfs) -> None:
@@ -121,7 +137,13 @@ def test_the_image_asked_for_a_broker_serves_with_its_own(buildah: Buildah, base
     data.mkdir()
     os.chown(data, 10001, 10001)
     with buildah.mounted(buildah.build("embedded", base, EMBEDDED="true")) as rootfs:
-        with serving(rootfs, tmp_path / "log", data=data, BRIDGE_BROKER="embedded:") as contained:
+        (port,) = free_ports(1)
+        settings = {
+            "BRIDGE_BROKER": "embedded:",
+            "BRIDGE_EMBEDDED_LISTEN": f"127.0.0.1:{port}",
+            "BRIDGE_SOURCE_CHATLEVEL_TOKEN": TOKEN,
+        }
+        with serving(rootfs, tmp_path / "log", settings, data=data) as contained:
             assert contained.post().status_code == 200
             assert contained.stop() == 0
         assert any(data.iterdir())  # its store
