@@ -70,7 +70,9 @@ def _choose(found: Surveyed, name: str | None) -> tuple[Surveyed, SourceConfig]:
         config = msgspec.structs.replace(found.config, sources=(source,), routes=None)
         click.echo(f"not configured: source {name}; explained as if BRIDGE_SOURCES={name} were all there is", err=True)
         return Surveyed(config, make_tables(config, PROVIDERS), found.problems), source
-    known = ", ".join(by_name) or f"none that can be read; a provider's name would do: {', '.join(PROVIDERS)}"
+    known = ", ".join(by_name) or f"none that can be read; the name of a provider will do: {', '.join(PROVIDERS)}"
+    if name is None:
+        raise click.UsageError(f"name the --source; BRIDGE_SOURCES has {known}")
     raise click.BadParameter(f"{name!r} is not a source; BRIDGE_SOURCES has {known}", param_hint="--source")
 
 

@@ -72,6 +72,9 @@ def test_nothing_that_is_wrong_elsewhere_prevents_it_and_it_is_said(tmp_path: Pa
     for name in ("BRIDGE_BROKER", "BRIDGE_FOO", "BRIDGE_NATS_CREDS_FILE", "BRIDGE_ROUTES"):
         assert f"ignored: {name}: " in stderr
     assert not (tmp_path / "data").exists()
+    unnamed = run_here("explain", "-", env={"BRIDGE_SOURCES": "nope"}, stdin=body)
+    assert unnamed.exit_code == 2
+    assert "name the --source" in unnamed.stderr
     without_sources = explain(body, "--source", "chatlevel", env={"BRIDGE_SOURCES": "nope"})
     assert without_sources[0] == 0
     assert "not configured: source chatlevel" in without_sources[2]
