@@ -154,10 +154,12 @@ async def test_a_bootstrap_server_that_is_down_is_passed_over(
     cluster: list[KafkaServer], start_kafka: StartKafka, topic: str
 ) -> None:
     down = cluster[0]
+    knows_one = await start_kafka(down.bootstrap, topic, replication=2)
     await asyncio.to_thread(down.kill)
-    servers = tuple(node.bootstrap for node in cluster)
-    publisher = await start_kafka("", topic, servers=servers, replication=2, wait=False)
+    publisher = await start_kafka("", topic, servers=tuple(node.bootstrap for node in cluster), wait=False)
     await ready(publisher)
     await publisher.publish(record(topic, b"1"))
     unreachable = await start_kafka(down.bootstrap, topic, wait=False)
     await reasons(unreachable, "nobody listens")
+    knows_one._outbox.link.end("for this test")
+    await publish_until_taken(knows_one, record(topic, b"by the brokers that the first one told of"))

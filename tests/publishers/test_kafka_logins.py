@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trustme
 
-from bridge.errors import BrokerUnavailable
+from bridge.errors import BrokerUnavailable, RecordTooLarge
 from bridge.publishers.kafka import KafkaPublisher
 from tests.kafka import KafkaServer
 from tests.kafka_operator import KafkaOperator
@@ -176,17 +176,32 @@ async def test_k3_a_topic_denied_and_allowed_again_heals_and_harms_no_other(
     publisher = await start_kafka(sasl.bootstrap, allowed, other, **plain())
     await publisher.publish(record(allowed, b"before"))
     await operator.forbid("bridge", "write", name=allowed)
+    links = {publisher._outbox.link}
     for number in range(100):
         async with asyncio.timeout(2):
             with pytest.raises(BrokerUnavailable, match="allow Write"):
                 await publisher.publish(record(allowed, b"denied"))
             await publisher.publish(record(other, b"%d" % number))
+        links.add(publisher._outbox.link)
+    assert len(links - {None}) < 6, "a denied topic does not cost a producer per record"
     assert "allow Write" in await reasons(publisher, allowed)
     await operator.allow("bridge", "write", name=allowed)
     await publish_until_taken(publisher, record(allowed, b"after"))
     await ready(publisher)
     assert await values_in(sasl, allowed) == [b"before", b"after"]
     assert await values_in(sasl, other) == [b"%d" % number for number in range(100)]
+
+
+async def test_k3_one_too_large_is_found_where_the_topics_settings_may_not_be_read(
+    sasl: KafkaServer, start_kafka: StartKafka, allowed: str, operator: KafkaOperator
+) -> None:
+    publisher = await start_kafka(sasl.bootstrap, allowed, **plain())
+    await operator.alter_topic(allowed, {"max.message.bytes": "2000"})
+    items = [record(allowed, b"%d" % number * size) for number, size in enumerate([100, 100, 3000, 100, 100])]
+    async with asyncio.timeout(8):
+        outcomes = await asyncio.gather(*map(publisher.publish, items), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), type(None), RecordTooLarge, type(None), type(None)]
+    assert [value[:1] for value in await values_in(sasl, allowed)] == [b"0", b"1", b"3", b"4"]
 
 
 async def test_a_topic_that_may_not_be_seen_and_one_that_may_not_be_made(
