@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -50,10 +51,22 @@ async def _serve(config: Config, *, person: bool) -> None:
     stop = _stop_on_signals()
     bridge.facts.lifecycle("starting", **describe(config))
     async with running(bridge):
+        _collect_rarely()
         greeting = asyncio.create_task(_greet(console, bridge)) if on_published is not None else None
         await stop.wait()
         if greeting is not None:
             greeting.cancel()
+
+
+def _collect_rarely() -> None:
+    """Look for garbage in cycles less often, and never again among what the start has made.
+
+    A delivery's objects go when its answer is sent, without a search; at Python's thresholds those under way are
+    searched several times each. Measured beside each other: a tenth of the CPU time per event, and of p99 more.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _stop_on_signals() -> asyncio.Event:

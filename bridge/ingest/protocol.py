@@ -59,7 +59,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._in_head = True  # waiting for a request or inside its headers
         self._message_bytes = 0  # received of the current message, framing included
-        self._header_bytes = 0  # of complete header lines
+        self._chunk_bytes = 0  # received last
+        self._shared_bytes = 0  # of the chunk that ended the last message: some may be of the current one
         self._header_timer: asyncio.TimerHandle | None = None
         self._refusal: Outcome | None = None
 
@@ -82,6 +83,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
             return  # answered and closing
+        self._chunk_bytes = len(data)
         self._message_bytes += len(data)
         super().data_received(data)
         if self._refusal is not None or self.transport.is_closing():
@@ -94,20 +96,12 @@ class _LimitedProtocol(HttpToolsProtocol):
         elif self._message_bytes > self.limits.max_message_bytes:
             self.transport.close()  # endless framing; the body itself is counted by its reader
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._header_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count_header(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # Also called for the trailers of a chunked body, which thereby count too.
-        self._count_header(len(name) + len(value) + _LINE_OVERHEAD_BYTES)
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
+        # Counted only where there may be too many: of the usual request all that came is less than they may have.
+        limit = self.limits.max_header_bytes
+        if self._message_bytes + self._shared_bytes > limit and self._count_headers() > limit:
+            self._refusal = outcomes.HEADERS_TOO_LARGE
+            raise ValueError("headers too large")  # ends the parsing; send_400_response answers
         self._in_head = False
         self._disarm_header_timer()
         super().on_headers_complete()
@@ -115,6 +109,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_head = True
         self._message_bytes = 0
+        self._shared_bytes = self._chunk_bytes
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -122,11 +117,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         del msg
         self._refuse(self._refusal or outcomes.BAD_REQUEST)
 
-    def _count_header(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > self.limits.max_header_bytes:
-            self._refusal = outcomes.HEADERS_TOO_LARGE
-            raise ValueError("headers too large")  # ends the parsing; send_400_response answers
+    def _count_headers(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + _LINE_OVERHEAD_BYTES for name, value in self.headers)
 
     def _arm_header_timer(self) -> None:
         self._header_timer = self.loop.call_later(self.limits.header_timeout_s, self._header_timeout)

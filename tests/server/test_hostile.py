@@ -171,6 +171,17 @@ async def test_headers_over_the_cap_are_431(serve: Serve, head: bytes, complete:
     assert b'"headers_too_large"' in answer
 
 
+async def test_headers_over_the_cap_are_431_also_behind_another_request(serve: Serve) -> None:
+    served = await serve(max_header_bytes=16_384)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    first = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+    writer.write(first + HEAD + b"x-big: " + b"a" * 10_000 + b"\r\n")
+    assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+    writer.write(b"x-more: " + b"a" * 10_000 + b"\r\ncontent-length: 0\r\n\r\n")
+    assert b"HTTP/1.1 431 " in await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+
+
 async def test_endless_headers_are_not_taken_into_memory(serve: Serve) -> None:
     served = await serve()
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
