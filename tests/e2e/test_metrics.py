@@ -33,6 +33,8 @@ ELSEWHERE = {
     "bridge_dedup_ids_forgotten_total": "test_what_is_forgotten_too_early_is_counted_and_published_again",
     "bridge_broker_records_sent_again_total": "of Kafka",
 }
+# Its series begin when a file changes, which is no sender's doing: tests/e2e/test_rotation.py.
+BEGIN_LATER = {"bridge_files_reread_total"}
 SUFFIXES = ("_bucket", "_count", "_sum")
 
 
@@ -83,7 +85,7 @@ def test_every_declared_metric_moves_with_traffic_or_an_outage_and_no_other_is_e
     states.append(scrape(running))
 
     exported = {metric_of(name) for state in states for name, _ in state}
-    assert exported == {metric.name for metric in METRICS}
+    assert exported | BEGIN_LATER == {metric.name for metric in METRICS}
     moved = {
         metric_of(name)
         for name, labels in states[-1]
@@ -156,7 +158,7 @@ def bound(*, types: int) -> int:
             most += 200 + types  # and `other` per type
         elif metric.name == "bridge_deliveries_total":
             most += 2 * len(OUTCOMES)  # of the source, and of none
-        else:
+        elif metric.name not in BEGIN_LATER:
             series = 1
             for label in metric.labels:
                 series *= values[label]
