@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,8 @@ class Body(NamedTuple):
 
 Maker = Callable[[], Body]
 
+_MILLISECOND = timedelta(milliseconds=1)
+
 
 class Supply:
     """Bodies in the order they were named; after the last one the first again.
@@ -42,8 +44,9 @@ class Supply:
         Raises:
             click.BadParameter: one of them is nothing of the kind.
         """
+        now = _clock()
         self._makers = [
-            maker for what in named or provider.sample_events[:1] for maker in _makers(provider, what, lines=lines)
+            maker for what in named or provider.sample_events[:1] for maker in _makers(provider, what, now, lines=lines)
         ]
         if not self._makers:
             raise click.BadParameter("there is nothing to post in it", param_hint="WHAT")
@@ -57,9 +60,21 @@ class Supply:
         return self._makers[number % len(self._makers)]()
 
 
-def _makers(provider: Provider, what: str, *, lines: bool) -> Iterator[Maker]:
+def _clock() -> Callable[[], datetime]:
+    """The time, each time a later one: what tells some events from others of their name is their millisecond alone."""
+    last = datetime.fromtimestamp(0, UTC)
+
+    def now() -> datetime:
+        nonlocal last
+        last = max(datetime.now(UTC), last + _MILLISECOND)
+        return last
+
+    return now
+
+
+def _makers(provider: Provider, what: str, now: Callable[[], datetime], *, lines: bool) -> Iterator[Maker]:
     if what in provider.sample_events:
-        yield lambda: Body(what, provider.sample(what, now=datetime.now(UTC)))
+        yield lambda: Body(what, provider.sample(what, now=now()))
     elif what == "-":
         yield from _fixed("-", sys.stdin.buffer.read(), lines=lines)
     elif (path := Path(what)).is_dir():

@@ -3,7 +3,7 @@
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from bridge.cli.bodies import Supply
 from bridge.cli.sender import Plan, Sender
 from bridge.cli.tally import Answer, Tally
-from bridge.providers.base import Provider
+from bridge.providers import PROVIDERS
+from bridge.providers.base import Delivery, Provider
 
 OK = Answer(200, ids=("a",))
 BUSY = Answer(503, "broker_unavailable", "down")
@@ -101,6 +102,14 @@ def test_a_bridge_that_stands_still_shows_as_many_slow_requests_not_as_one() -> 
     assert latency["p50"] > 90
     freely = Run(Plan(count=200, concurrency=1), lambda number: (1.0 if number == 0 else 0.001, OK))
     assert freely.tally.report()["latency_ms"]["p50"] == 1
+
+
+@pytest.mark.parametrize("event", PROVIDERS["chatlevel"].sample_events)
+def test_what_is_made_up_is_another_event_each_time_however_fast(event: str) -> None:
+    provider = PROVIDERS["chatlevel"]
+    supply, decode, now = Supply(provider, (event,), lines=False), provider.decoder(), datetime.now(UTC)
+    ids = {decode(Delivery(supply[number].content, {}, now))[0].id for number in range(500)}
+    assert len(ids) == 500
 
 
 def test_never_more_are_under_way_than_allowed() -> None:
