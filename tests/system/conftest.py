@@ -20,9 +20,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def buildah(tmp_path_factory: pytest.TempPathFactory) -> Buildah:
-    """With a storage that belongs to this run."""
-    return Buildah(tmp_path_factory.mktemp("buildah"))
+def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
+    """With a storage that belongs to this run; pytest would keep its gigabyte for three more."""
+    buildah = Buildah(tmp_path_factory.mktemp("buildah"))
+    yield buildah
+    buildah("rm", "--all")
+    buildah("rmi", "--all", "--force")
 
 
 @pytest.fixture(scope="session")
