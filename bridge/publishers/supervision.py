@@ -40,7 +40,9 @@ class Grace:
         self.over = False
 
     def begin(self) -> None:
-        """There is no link from now on."""
+        """There is no link from now on, or still none."""
+        if self._timer is not None:
+            return
         self._timer = asyncio.get_running_loop().call_later(_GRACE_S, self._pass)
 
     def end(self) -> None:

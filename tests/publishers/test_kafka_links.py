@@ -9,7 +9,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from bridge.errors import BrokerUnavailable, RecordTooLarge
-from bridge.publishers.kafka import KafkaPublisher
+from bridge.publishers.kafka import KafkaPublisher, KafkaSettings, Topic
 from tests.kafka import KafkaServer
 from tests.kafka_operator import KafkaOperator, stored_in_kafka
 from tests.proxy import Proxy
@@ -122,6 +122,19 @@ async def test_k2_a_topic_that_stalls_is_refused_at_once_and_harms_no_other(
     await publisher.publish(record(topic, b"after"))
     await ready(publisher)
     assert await values_in(kafka, topic) == [b"first", b"after"]
+
+
+async def test_close_at_any_moment_of_connecting_leaves_nothing_behind(kafka: KafkaServer, topic: str) -> None:
+    before = tasks()
+    for turns in range(0, 240, 3):
+        publisher = KafkaPublisher(
+            KafkaSettings(servers=(kafka.bootstrap,), topics=(Topic(topic),), provision="create")
+        )
+        await publisher.start()
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        await publisher.close()
+        assert tasks() <= before, turns
 
 
 # ---- K3: a batch that fails for good wedges its partition

@@ -12,6 +12,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from bridge.publishers.base import ReadSecret
 from bridge.publishers.kafka.faults import CannotConnect
 from bridge.publishers.kafka.link import Link
+from bridge.publishers.kafka.records import MAX_BATCH_BYTES
 from bridge.publishers.kafka.settings import KafkaSettings
 from bridge.publishers.tls import make_context
 
@@ -23,7 +24,6 @@ _DIAL_TIMEOUT_S = 4.0
 _REQUEST_TIMEOUT_MS = 5000
 _BACKOFF_MS = 100
 _MAX_DISCOVERED = 16
-_MAX_BATCH_BYTES = 1_048_576  # K8: one batch per partition at a time, so its size bounds the throughput
 _ADVERTISED = (
     "the broker answers, but not at the addresses that it and its cluster advertise, or not for a producer: check "
     "advertised.listeners of the brokers"
@@ -65,7 +65,10 @@ class Dialer:
             Exception: for `faults.connect_reason`. Nothing is left open.
         """
         settings = self._settings
-        server = (*settings.servers, *self._discovered)[self._next % self.servers]
+        # In turn one that was configured and one that was told of: after a move only the configured names are right.
+        kinds = [servers for servers in (settings.servers, self._discovered) if servers]
+        kind = kinds[self._next % len(kinds)]
+        server = kind[self._next // len(kinds) % len(kind)]
         self._next += 1
         options = client_options(settings)
         async with asyncio.timeout(_DIAL_TIMEOUT_S):
@@ -75,7 +78,7 @@ class Dialer:
                 **options,
                 "bootstrap_servers": server,
                 "compression_type": settings.compression,
-                "max_batch_size": _MAX_BATCH_BYTES,
+                "max_batch_size": MAX_BATCH_BYTES,
                 "retry_backoff_ms": _BACKOFF_MS,
             }
         )

@@ -11,8 +11,8 @@ from bridge.publishers.tls import UnusableFile, certificate_reason, wants_client
 __all__ = ["CannotConnect", "Verdict", "connect_reason", "judge", "lost_reason", "said"]
 
 
-class CannotConnect(Exception):
-    """No link; the message says why and what to do, for people."""
+class CannotConnect(errors.KafkaError):  # type: ignore[misc]  # the library is not typed
+    """No link; the message says why and what to do, for people. The library takes it for one of its own errors."""
 
 
 class Verdict(enum.Enum):
@@ -61,10 +61,11 @@ _HUNG_UP = (
     "the broker hung up before the login: check whether its port wants TLS (BRIDGE_KAFKA_TLS), a login "
     "(BRIDGE_KAFKA_SASL) or a client certificate (BRIDGE_KAFKA_TLS_CERT_FILE)"
 )
+_NOBODY = "nobody listens at the broker's address: start the broker, or set BRIDGE_BROKER"
 _NO_TLS = "the broker does not speak TLS on this port: check the port in BRIDGE_BROKER, or BRIDGE_KAFKA_TLS"
 
 _CONNECT_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
-    (ConnectionRefusedError, "nobody listens at the broker's address: start the broker, or set BRIDGE_BROKER"),
+    (ConnectionRefusedError, _NOBODY),
     (socket.gaierror, "the broker's host name is unknown: check BRIDGE_BROKER and the name service"),
     (TimeoutError, "the broker does not answer in time: check BRIDGE_BROKER, the network and BRIDGE_KAFKA_TLS"),
     (errors.UnsupportedSaslMechanismError, "the broker does not know this kind of login: set BRIDGE_KAFKA_SASL"),
@@ -92,6 +93,8 @@ def connect_reason(error: BaseException) -> str:
         return certificate_reason(error, prefix="BRIDGE_KAFKA_TLS", other_name="another BRIDGE_BROKER")
     if isinstance(error, ssl.SSLError):
         return _tls_reason(error)
+    if isinstance(error, OSError) and str(error).startswith("Multiple exceptions"):
+        return _NOBODY  # how asyncio sums up a name with several addresses, none of which answers
     for kind, reason in _CONNECT_ERRORS:
         if isinstance(error, kind):
             return reason

@@ -10,11 +10,9 @@ from typing import Protocol
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from bridge.publishers.kafka.link import Link
-from bridge.publishers.kafka.records import BATCH_OVERHEAD_BYTES, Entry
+from bridge.publishers.kafka.records import BATCH_OVERHEAD_BYTES, MAX_BATCH_BYTES, Entry
 
 __all__ = ["Lane", "LaneOwner"]
-
-_MAX_BATCH_BYTES = 1_048_576
 
 
 class LaneOwner(Protocol):
@@ -42,6 +40,7 @@ class Lane:
         batch: what is on its way and still has callers.
         batch_count: how many records the batch has, callers or not.
         sent_at: when the batch left, by the loop's clock; None: nothing is on its way.
+        failed_at: when a batch failed for good: nothing more is sent before the next link.
         stalled: the batch takes too long: nothing more is taken until it is answered.
     """
 
@@ -58,6 +57,7 @@ class Lane:
         self.batch: dict[int, Entry] = {}
         self.batch_count = 0
         self.sent_at: float | None = None
+        self.failed_at: float | None = None
         self.stalled = False
         self.task = self._loop.create_task(self._run(), name="kafka-lane")
 
@@ -80,29 +80,33 @@ class Lane:
                 await self._filled
             if self._linger_s:
                 await asyncio.sleep(self._linger_s)
-            batch = self._link.new_batch()
-            self._fill(batch)
-            if not self.batch:
-                continue  # all callers have gone
-            batch.close()
-            self.sent_at = self._loop.time()
             try:
-                await self._link.send(batch, self.topic, self.partition)
+                await self._send()
             except Exception as error:  # noqa: BLE001 -- the library raises what its parts do; each has a verdict
-                self.sent_at = None
+                self.sent_at, self.failed_at = None, self._loop.time()
                 self._owner.failed(self, error)
                 return
-            self._settle()
+
+    async def _send(self) -> None:
+        batch = self._link.new_batch()
+        self._fill(batch)
+        if not self.batch:
+            return  # all callers have gone
+        batch.close()
+        self.sent_at = self._loop.time()
+        await self._link.send(batch, self.topic, self.partition)
+        self._settle()
 
     def _fill(self, batch: BatchBuilder) -> None:
-        limit = min(self._owner.batch_limit(self.topic), _MAX_BATCH_BYTES)
+        limit = min(self._owner.batch_limit(self.topic), MAX_BATCH_BYTES)
         size = BATCH_OVERHEAD_BYTES
         self.batch = {}
         for entry in list(self.queue.values()):
             size += entry.size_bytes - BATCH_OVERHEAD_BYTES
             if self.batch and size > limit:
                 break
-            batch.append(timestamp=None, key=entry.key, value=entry.value, headers=entry.headers)
+            if batch.append(timestamp=None, key=entry.key, value=entry.value, headers=entry.headers) is None:
+                break  # it is full: what it did not take would count as stored
             entry.put(self.batch)
         self.batch_count = len(self.batch)
 

@@ -58,6 +58,8 @@ class Link:
         Raises:
             TimeoutError: the brokers did not answer in time.
         """
+        if not topics:
+            return  # to the library none means all that the cluster has
         client = self.producer.client
         client.set_topics(topics)
         async with asyncio.timeout(2):

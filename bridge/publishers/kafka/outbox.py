@@ -6,6 +6,7 @@ the next one in the order of the tokens.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from aiokafka.partitioner import murmur2
@@ -16,6 +17,7 @@ from bridge.publishers.kafka.lane import Lane
 from bridge.publishers.kafka.link import Link
 from bridge.publishers.kafka.records import Entry
 from bridge.publishers.kafka.status import KafkaStatus
+from bridge.publishers.kafka.topics import Inspection
 from bridge.telemetry import broker_facts
 
 __all__ = ["Outbox"]
@@ -26,8 +28,10 @@ _MAX_LOSSES = 2
 # A batch that is not answered for so long: its topic takes nothing just now, and whoever comes is told at once.
 _STALL_S = 2.0
 _FIRST_PAUSE_S = 2.0
-_LONGEST_PAUSE_S = 15.0
+_LONGEST_PAUSE_S = 8.0  # before the status forgets what was wrong
 _MAX_KEYS = 10_000
+# So many batches of a topic in a row that failed for good are the broker's trouble and no single record's.
+_MAX_FAILURES = 3
 
 
 class _Ban:
@@ -48,6 +52,7 @@ class Outbox:
 
     Attributes:
         link: where records go; None while there is none.
+        acknowledged_at: when a batch was last acknowledged, by the loop's clock.
     """
 
     def __init__(self, status: KafkaStatus, on_unknown: Callable[[str], None], *, linger_s: float) -> None:
@@ -59,6 +64,7 @@ class Outbox:
             linger_s: how long a record may wait for company.
         """
         self.link: Link | None = None
+        self.acknowledged_at = 0.0
         self._status = status
         self._on_unknown = on_unknown
         self._linger_s = linger_s
@@ -69,7 +75,9 @@ class Outbox:
         self._limits: dict[str, int] = {}
         self._missing: Mapping[str, str] = {}
         self._bans: dict[str, _Ban] = {}
-        self._singly: set[str] = set()
+        self._failures: Counter[str] = Counter()
+        self._singly: dict[str, int] = {}
+        self._settling = False
         self._hashes: dict[bytes, int] = {}
         self._ending: list[Lane] = []
 
@@ -91,15 +99,16 @@ class Outbox:
         if lanes is None or self._bans:
             self._check(topic)
         if entry.size_bytes > self._limits.get(topic, _DEFAULT_LIMIT_BYTES):
-            raise RecordTooLarge(entry.size_bytes, self._limits.get(topic, _DEFAULT_LIMIT_BYTES))
-        if lanes is None:
+            raise RecordTooLarge(entry.size_bytes, self._limit(topic))
+        if lanes is None or self._settling:
             entry.put(self._waiting)
-            if self.link is not None:
+            if self.link is not None and not self._settling:
                 self._on_unknown(topic)
             return
         partition = self._partition(entry.key, len(lanes))
         lane = lanes[partition] or self._open(topic, partition)
         if lane.stalled:
+            self._status.publish_failed(_stalled(topic), asyncio.get_running_loop().time(), about=topic)
             raise BrokerUnavailable(_stalled(topic))
         lane.put(entry)
 
@@ -109,7 +118,9 @@ class Outbox:
         if topic in self._missing:
             raise BrokerUnavailable(self._missing[topic])
         ban = self._bans.get(topic)
-        if ban is not None and asyncio.get_running_loop().time() < ban.until:
+        now = asyncio.get_running_loop().time()
+        if ban is not None and now < ban.until:
+            self._status.publish_failed(ban.reason, now, about=topic)
             raise BrokerUnavailable(ban.reason)
 
     def _partition(self, key: bytes, count: int) -> int:
@@ -131,46 +142,73 @@ class Outbox:
 
     def batch_limit(self, topic: str) -> int:
         """How many bytes a batch may have; 0: one record each."""
-        return 0 if topic in self._singly else self._limits.get(topic, _DEFAULT_LIMIT_BYTES)
+        return 0 if topic in self._singly else self._limit(topic)
 
     def acknowledged(self, lane: Lane) -> None:
         """A batch is stored."""
+        self.acknowledged_at = asyncio.get_running_loop().time()
+        topic = lane.topic
+        if self._bans or self._failures or self._singly:
+            self._bans.pop(topic, None)
+            self._failures.pop(topic, None)
+            self._went_alone(topic)
         if lane.stalled or self._status.doubt is not None:
             lane.stalled = False
-            self._bans.pop(lane.topic, None)
             self._status.publish_succeeded()
-            self._status.publish_succeeded(about=lane.topic)
+            self._status.publish_succeeded(about=topic)
 
     def failed(self, lane: Lane, error: Exception) -> None:
         """A batch failed for good. Its records are refused, or tried on the next link, which is asked for."""
-        loop = asyncio.get_running_loop()
-        topic, why = lane.topic, said(error)
-        verdict = judge(error)
+        topic, why, verdict = lane.topic, said(error), judge(error)
         alone = lane.batch_count == 1
         if verdict is Verdict.DENIED:
-            reason = f"our user may not write to the topic {topic!r}: allow Write on it"
-            if (ban := self._bans.get(topic)) is not None:
-                ban.again(loop.time())
-            else:
-                self._bans[topic] = _Ban(reason, loop.time())
-            self._status.publish_failed(reason, loop.time(), about=topic)
-            for entry in [*lane.batch.values(), *lane.queue.values()]:
-                entry.fail(BrokerUnavailable(reason))
+            self._deny(lane)
         elif verdict is Verdict.AGAIN:
             self._lose(lane.batch.values(), f"the brokers failed its batch twice ({why})")
         elif alone:
-            self._singly.discard(topic)
+            self._refuse(lane, verdict, why)
+            self._went_alone(topic)
         else:
-            self._singly.add(topic)  # to find out which one it is, unless a look at the topic tells
-        for entry in list(lane.batch.values()):
-            if verdict is Verdict.TOO_LARGE and alone:
-                limit = min(self._limits.get(topic, _DEFAULT_LIMIT_BYTES), entry.size_bytes - 1)
-                self._limits[topic] = limit
-                entry.fail(RecordTooLarge(entry.size_bytes, limit))
-            elif verdict is Verdict.REFUSED and alone:
-                entry.fail(RecordRefused(f"the broker refuses the record: {why}"))
+            self._singly[topic] = lane.batch_count  # to find out which one it is
+        if verdict in (Verdict.AGAIN, Verdict.REFUSED):
+            self._count_failure(topic, why)
         if self.link is not None:
             self.link.spoil(f"a batch for {topic!r} failed for good: {why}")
+
+    def _deny(self, lane: Lane) -> None:
+        topic, now = lane.topic, asyncio.get_running_loop().time()
+        reason = f"our user may not write to the topic {topic!r}: allow Write on it"
+        if (ban := self._bans.get(topic)) is not None:
+            ban.again(now)
+        else:
+            self._bans[topic] = _Ban(reason, now)
+        self._status.publish_failed(reason, now, about=topic)
+        for entry in [*lane.batch.values(), *lane.queue.values()]:
+            entry.fail(BrokerUnavailable(reason))
+
+    def _refuse(self, lane: Lane, verdict: Verdict, why: str) -> None:
+        """The one record of this batch will never be taken."""
+        for entry in list(lane.batch.values()):
+            if verdict is Verdict.TOO_LARGE:
+                limit = self._limits[lane.topic] = min(self._limit(lane.topic), entry.size_bytes - 1)
+                entry.fail(RecordTooLarge(entry.size_bytes, limit))
+            else:
+                entry.fail(RecordRefused(f"the broker refuses the record: {why}"))
+
+    def _count_failure(self, topic: str, why: str) -> None:
+        self._failures[topic] += 1
+        if self._failures[topic] >= _MAX_FAILURES:
+            reason = f"the brokers fail batches of the topic {topic!r} for good ({why}): see their log"
+            self._status.publish_failed(reason, asyncio.get_running_loop().time(), about=topic)
+
+    def _went_alone(self, topic: str) -> None:
+        if topic in self._singly:
+            self._singly[topic] -= 1
+            if self._singly[topic] <= 0:
+                del self._singly[topic]
+
+    def _limit(self, topic: str) -> int:
+        return self._limits.get(topic, _DEFAULT_LIMIT_BYTES)
 
     def _lose(self, entries: Iterable[Entry], reason: str) -> None:
         for entry in list(entries):
@@ -180,54 +218,62 @@ class Outbox:
 
     # ---- what the supervisor sees and tells
 
-    def attach(self, link: Link, limits: Mapping[str, int], missing: Mapping[str, str]) -> None:
-        """A link is up: send what waits, in order. The rest is as for `refresh`."""
+    def attach(self, link: Link, found: Inspection) -> None:
+        """A link is up and was looked at: send what waits, in order."""
         if self._shut:
             return
         self.link, self._refusal = link, None
-        self._topics, self._limits = {}, {}
-        self.refresh(limits, missing)
+        self._topics, self._limits, self._settling = {}, {}, False
+        self.refresh(found)
 
-    def refresh(self, limits: Mapping[str, int], missing: Mapping[str, str]) -> None:
-        """The topics were looked at: take over what was seen, and send what waited for it.
-
-        Args:
-            limits: max.message.bytes by topic, where it could be read.
-            missing: topics known to take nothing, and why that is so.
-        """
-        self._limits.update(limits)
-        self._singly -= limits.keys()
-        self._missing = missing
-        if self.link is None:
+    def refresh(self, found: Inspection) -> None:
+        """The topics were looked at: take over what was seen, and send what waited for it."""
+        self._limits.update(found.limits)
+        self._missing = found.missing
+        if self.link is None or self._settling:
             return
-        for topic in self.link.producer.client.cluster.topics():
-            count, lanes = self.link.partitions(topic), self._topics.setdefault(topic, [])
-            if lanes and len(lanes) != count:
+        for topic in found.present:
+            count, lanes = self.link.partitions(topic), self._topics.get(topic, [])
+            if not count or count == len(lanes):
+                continue
+            if lanes:
                 broker_facts.partitions_changed(topic, before=len(lanes), now=count)
-            lanes += [None] * (count - len(lanes))
+            if count < len(lanes):  # it was deleted, and made again with fewer
+                self.link.spoil(f"the topic {topic!r} has fewer partitions than before")
+                continue
+            self._topics[topic] = [*lanes, *[None] * (count - len(lanes))]
         for topic in self._missing:
             self._drop(topic, self._missing[topic])
-        self._submit_again(self._waiting)
+        for token in sorted(self._waiting):
+            entry = self._waiting[token]
+            try:
+                self.submit(entry)
+            except (BrokerUnavailable, RecordTooLarge) as error:
+                entry.fail(error)
 
     def _drop(self, topic: str, reason: str) -> None:
         """The topic has gone, and its records with it."""
         for lane in self._topics.pop(topic, ()):
             if lane is not None:
                 lane.task.cancel()
-                for entry in [*lane.batch.values(), *lane.queue.values()]:
+                on_its_way = lane.sent_at is not None
+                for entry in list(lane.batch.values()):
+                    entry.fail(BrokerUnavailable(reason, maybe_stored=on_its_way))
+                for entry in list(lane.queue.values()):
                     entry.fail(BrokerUnavailable(reason))
-                if lane.sent_at is not None and self.link is not None:
+                if on_its_way and self.link is not None:
                     self.link.spoil(f"the topic {topic!r} has gone while a batch was on its way")
 
-    def check(self, now: float) -> float:
-        """Look at what is not answered; gives back the age of the oldest batch on its way, seconds."""
-        oldest = 0.0
+    def check(self, now: float) -> tuple[float, str]:
+        """Look at what is not answered; gives back the age of the oldest batch on its way, seconds, and its topic."""
+        oldest = (0.0, "")
         for lane in self._lanes():
-            if lane.sent_at is None:
+            since = lane.failed_at if lane.sent_at is None else lane.sent_at
+            if since is None:
                 continue
-            age = now - lane.sent_at
-            oldest = max(oldest, age)
-            if age > _STALL_S and not lane.stalled:
+            if lane.sent_at is not None:
+                oldest = max(oldest, (now - since, lane.topic))
+            if now - since > _STALL_S and not lane.stalled:
                 lane.stalled = True
                 self._status.publish_failed(_stalled(lane.topic), now, about=lane.topic)
                 for entry in list(lane.queue.values()):
@@ -236,7 +282,8 @@ class Outbox:
 
     async def settle(self, timeout_s: float) -> None:
         """Send no further batch on this link, and wait a moment for those that are on their way."""
-        lanes = list(self._lanes())
+        self._settling = True
+        lanes = self._lanes()
         for lane in lanes:
             lane.finish()
         tasks = [lane.task for lane in lanes if not lane.stalled and not lane.task.done()]
@@ -245,14 +292,15 @@ class Outbox:
 
     def detach(self) -> None:
         """The link is gone: what was under way waits for the next one."""
-        self.link = None
+        self.link, self._settling = None, False
         sent_again = 0
         for lane in self._ending:
             lane.task.cancel()
         for lane in self._lanes():
             lane.task.cancel()
-            self._lose(lane.batch.values(), "two links to the broker ended while the record was under way")
-            sent_again += len(lane.batch)
+            if lane.sent_at is not None:  # else its batch failed, and was judged
+                self._lose(lane.batch.values(), "two links to the broker ended while the record was under way")
+                sent_again += len(lane.batch)
             for entry in [*lane.batch.values(), *lane.queue.values()]:
                 entry.put(self._waiting)
         self._topics = {}
@@ -281,14 +329,6 @@ class Outbox:
 
     def _lanes(self) -> list[Lane]:
         return [lane for lanes in self._topics.values() for lane in lanes if lane is not None]
-
-    def _submit_again(self, entries: Mapping[int, Entry]) -> None:
-        for token in sorted(entries):
-            entry = entries[token]
-            try:
-                self.submit(entry)
-            except (BrokerUnavailable, RecordTooLarge) as error:
-                entry.fail(error)
 
 
 def _stalled(topic: str) -> str:

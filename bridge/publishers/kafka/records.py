@@ -15,6 +15,7 @@ __all__ = ["BATCH_OVERHEAD_BYTES", "Entry", "check_topic", "size_bytes"]
 _LEGAL = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}\Z", re.ASCII)
 _MAX_REMEMBERED = 10_000  # topics are few; whoever makes many shall not fill memory
 
+MAX_BATCH_BYTES = 1_048_576  # K8: one batch per partition at a time, so its size bounds the throughput
 BATCH_OVERHEAD_BYTES = 61  # the batch's own header, which counts against max.message.bytes
 
 _estimate = DefaultRecordBatchBuilder.estimate_size_in_bytes

@@ -17,10 +17,9 @@ class KafkaStatus(Status):
         self._inspection: Inspection | None = None
         super().__init__(require_durable=settings.require_durable, unseen="the topics have not been looked at yet")
 
-    @property
-    def sees_all_well(self) -> bool:
-        """Whether the last look found nothing that keeps records from being taken."""
-        return self._inspection is not None and not self._inspection.reasons
+    def explains(self, topic: str) -> bool:
+        """Whether the last look found why this topic takes nothing."""
+        return self._inspection is not None and topic in self._inspection.troubled
 
     def inspected(self, inspection: Inspection) -> None:
         """The topics were looked at."""
@@ -39,5 +38,5 @@ class KafkaStatus(Status):
             details["replication"] = min(state.replication for state in states)
         if configs:
             details["min_insync_replicas"] = min(config.min_insync for config in configs)
-        details["max_record_bytes"] = min((config.max_message_bytes for config in configs), default=0)
+            details["max_record_bytes"] = min(config.max_message_bytes for config in configs)
         return details

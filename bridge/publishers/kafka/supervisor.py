@@ -5,7 +5,7 @@ successor is up, so that what still works is not disturbed.
 """
 
 import asyncio
-import contextlib
+from typing import Any
 
 import msgspec
 
@@ -31,7 +31,10 @@ _LOOK_PAUSE_S = 0.25  # between two that somebody asked for
 _MAX_DEAF = 2  # looks in a row that nobody answered
 _STABLE_S = 5.0  # a link that ended sooner counts as a failed attempt
 _SETTLE_S = 1.0
+_LOGIN_S = 1.0
 _MAX_WANTED = 1000
+
+_Dialled = tuple[Link, Inspection]
 
 
 class Supervisor:
@@ -46,6 +49,9 @@ class Supervisor:
         self._wanted: set[str] = set()
         self._look_wanted = asyncio.Event()
         self._login: tuple[str, ...] | None = None
+        self._login_checked_at = 0.0
+        self._login_unreadable = False
+        self._successor: _Dialled | None = None
         self.outbox = Outbox(status, self.look_up, linger_s=settings.linger_ms / 1000)
 
     def look_up(self, topic: str) -> None:
@@ -60,21 +66,23 @@ class Supervisor:
 
     async def run(self) -> None:
         """Never ends but by cancellation, and leaves no link behind."""
-        successor: Link | None = None
         self._grace.begin()
         try:
             while True:
                 try:
-                    link = successor or await self._next_link()
-                    successor = None
-                    successor = await self._attend(link)
+                    link = self._successor or await self._next_link()
+                    self._successor = None
+                    await self._attend(*link)
                 except Exception as error:  # noqa: BLE001 -- a supervisor that dies silently is what this replaces
                     broker_facts.supervision_failed(error)
+                    self._grace.begin()
                     await asyncio.sleep(self._backoff.next())
         finally:
             self._grace.end()
+            if self._successor is not None:
+                await self._successor[0].close()
 
-    async def _next_link(self) -> Link:
+    async def _next_link(self) -> _Dialled:
         failures = 0
         while True:
             try:
@@ -88,109 +96,131 @@ class Supervisor:
             if failures % self._dialer.servers == 0:
                 await asyncio.sleep(self._backoff.next())
 
-    async def _dial(self) -> Link:
-        self._login = self._dialer.login()
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 -- this is a coroutine
-        cancelled_before = task.cancelling()
+    async def _dial(self) -> _Dialled:
+        """A link that was looked over: until then the one before it goes on, if there is one."""
+        login = self._dialer.login()
         link = await self._dialer.dial()
-        if task.cancelling() > cancelled_before:  # before Python 3.12 a library's wait can swallow a cancellation
-            await link.close()
-            raise asyncio.CancelledError
-        return link
-
-    async def _attend(self, link: Link) -> Link | None:
-        """Use the link until it ends; or until it was spoiled and a successor is there, which is given back."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        looking: asyncio.Task[None] | None = None
         try:
             found = await self._look(link)
-            self._grace.end()
-            self._status.connected(tls=self._settings.tls, brokers=len(link.producer.client.cluster.brokers()))
-            self._status.inspected(found)
-            self.outbox.attach(link, found.limits, found.missing)
-            looking = asyncio.create_task(self._keep_looking(link, found), name="kafka-look")
-            successor = await self._watch(link, began)
-            if successor is not None:
+        except BaseException:
+            await link.close()
+            raise
+        self._login = login
+        return link, found
+
+    async def _attend(self, link: Link, found: Inspection) -> None:
+        """Use the link until it ends; or until it was spoiled and a successor is there."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self._grace.end()
+        self._status.connected(tls=self._settings.tls, brokers=len(link.producer.client.cluster.brokers()))
+        self._status.inspected(found)
+        looking = asyncio.create_task(self._keep_looking(link, found), name="kafka-look")
+        try:
+            self.outbox.attach(link, found)
+            await self._watch(link, began)
+            if self._successor is not None:
+                broker_facts.replaced(link.spoiled.result())
                 await self.outbox.settle(_SETTLE_S)
-                return successor
+                return
         finally:
             self.outbox.detach()
-            if looking is not None:
-                looking.cancel()
-                await asyncio.wait([looking])
+            looking.cancel()
+            await asyncio.wait([looking])
             await link.close()
         self._grace.begin()
         self._status.lost(link.ended.result())
         if loop.time() - began < _STABLE_S:
             await asyncio.sleep(self._backoff.next())
-        return None
 
-    async def _watch(self, link: Link, began: float) -> Link | None:
+    async def _watch(self, link: Link, began: float) -> None:
+        """Return when the link has ended, or has a successor."""
         loop = asyncio.get_running_loop()
-        not_before = 0.0
-        while not link.ended.done():
-            waited: list[asyncio.Future[str]] = [link.ended]
-            if not link.spoiled.done():
-                waited.append(link.spoiled)
-            await asyncio.wait(waited, timeout=_TICK_S, return_when=asyncio.FIRST_COMPLETED)
-            now = loop.time()
-            self._check(link, now)
-            if now - began > _STABLE_S:
-                self._backoff.reset()
-            if link.spoiled.done() and now >= not_before and not link.ended.done():
-                try:
-                    successor = await self._dial()
-                except Exception as error:  # noqa: BLE001 -- as in `_next_link`
-                    self._status.publish_failed(connect_reason(error), now)
-                    not_before = now + self._backoff.next()
-                else:
-                    broker_facts.replaced(link.spoiled.result())
-                    return successor
-        return None
+        not_before: float | None = None
+        dialling: asyncio.Task[_Dialled] | None = None
+        try:
+            while not link.ended.done():
+                waited: set[asyncio.Future[Any]] = {link.ended, dialling or link.spoiled}
+                await asyncio.wait(waited, timeout=_TICK_S, return_when=asyncio.FIRST_COMPLETED)
+                now = loop.time()
+                self._check(link, now)
+                if now - began > _STABLE_S:
+                    self._backoff.reset()
+                if dialling is not None and dialling.done():
+                    self._successor, dialling, not_before = self._dialled(dialling, now)
+                    if self._successor is not None:
+                        return
+                if link.spoiled.done() and dialling is None:
+                    if not_before is None:  # the first one at once; a broker that fails each is not hammered
+                        not_before = now if now - began > _STABLE_S else now + self._backoff.next()
+                    if now >= not_before:
+                        dialling = asyncio.create_task(self._dial(), name="kafka-dial")
+                    else:
+                        await asyncio.wait([link.ended], timeout=min(not_before - now, _TICK_S))
+        finally:
+            if dialling is not None:
+                dialling.cancel()
+                await asyncio.wait([dialling])
+                if not dialling.cancelled() and dialling.exception() is None:
+                    await dialling.result()[0].close()
+
+    def _dialled(self, dialling: asyncio.Task[_Dialled], now: float) -> tuple[_Dialled | None, None, float | None]:
+        try:
+            return dialling.result(), None, None
+        except Exception as error:  # noqa: BLE001 -- as in `_next_link`
+            self._status.publish_failed(connect_reason(error), now)
+            return None, None, now + self._backoff.next()
 
     def _check(self, link: Link, now: float) -> None:
-        oldest_s = self.outbox.check(now)
+        oldest_s, topic = self.outbox.check(now)
         self._status.tick(now)
         if oldest_s > _SLOW_S or link.disturbed.is_set():
             link.disturbed.clear()
             self._look_wanted.set()
-        if oldest_s > _WEDGED_S and self._status.sees_all_well:
-            link.spoil("a batch was not answered for seconds, though the brokers answer and the topics are well")
-        if self._login_changed():
-            link.spoil("the login has changed")
+        if oldest_s > _WEDGED_S and not self._status.explains(topic):
+            link.spoil("a batch was not answered for seconds, though the brokers answer and its topic is well")
+        if now - self._login_checked_at > _LOGIN_S:
+            self._login_checked_at = now
+            if self._login_changed():
+                link.spoil("the login has changed")
 
     def _login_changed(self) -> bool:
         if self._login is None or self._settings.sasl == "OAUTHBEARER":  # whose tokens change all the time
             return False
         try:
-            return self._dialer.login() != self._login
+            changed = self._dialer.login() != self._login
         except CannotConnect as error:
-            broker_facts.login_unreadable(str(error))
-            self._login = None  # until the next link
+            if not self._login_unreadable:
+                broker_facts.login_unreadable(str(error))
+            self._login_unreadable = True
             return False
+        self._login_unreadable = False
+        return changed
 
     async def _keep_looking(self, link: Link, found: Inspection) -> None:
-        deaf = 0
+        loop = asyncio.get_running_loop()
+        deaf, asked_pause_s = 0, _LOOK_PAUSE_S
         while True:
             pause_s = _LOOK_SOON_S if found.reasons or self._status.doubt or deaf else _LOOK_S
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(pause_s):
                     await self._look_wanted.wait()
-                    await asyncio.sleep(_LOOK_PAUSE_S)
+                    await asyncio.sleep(asked_pause_s)
+                asked_pause_s = min(asked_pause_s * 2, _LOOK_SOON_S)  # slow brokers are not made slower by looks
+            except TimeoutError:
+                asked_pause_s = _LOOK_PAUSE_S
             self._look_wanted.clear()
+            began = loop.time()
             try:
                 found = await self._look(link)
+                self._status.inspected(found)
+                self.outbox.refresh(found)
                 deaf = 0
             except Exception as error:  # noqa: BLE001 -- the library raises whatever its parts do
-                deaf += 1
+                deaf = 0 if self.outbox.acknowledged_at > began else deaf + 1
                 if deaf >= _MAX_DEAF:
                     link.end(lost_reason(error))
                 self._look_wanted.set()
-                continue
-            self._status.inspected(found)
-            self.outbox.refresh(found.limits, found.missing)
 
     async def _look(self, link: Link) -> Inspection:
         brokers = list(link.producer.client.cluster.brokers())

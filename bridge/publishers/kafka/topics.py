@@ -66,6 +66,11 @@ class TopicState(msgspec.Struct, frozen=True):
     in_sync: int = 0
     config: TopicConfig | None = None
 
+    @property
+    def behind(self) -> bool:
+        """Whether fewer replicas are in sync than must be."""
+        return self.config is not None and self.in_sync < self.config.min_insync
+
 
 class Inspection(msgspec.Struct, frozen=True):
     """What was found.
@@ -94,6 +99,12 @@ class Inspection(msgspec.Struct, frozen=True):
         return {state.name: state.config.max_message_bytes for state in self.topics if state.config is not None}
 
     @property
+    def troubled(self) -> frozenset[str]:
+        """Topics of which it is known why they take nothing just now."""
+        behind = {state.name for state in self.topics if state.leaderless or state.behind}
+        return frozenset(behind | self.missing.keys())
+
+    @property
     def present(self) -> list[str]:
         """The topics that are there."""
         return [state.name for state in self.topics if state.error is None]
@@ -112,13 +123,13 @@ async def inspect(ask: Ask, settings: KafkaSettings, wanted: Iterable[str], node
         KafkaError, TimeoutError: no broker answered.
     """
     known = {topic.name: topic for topic in settings.topics} | {name: Topic(name) for name in wanted}
-    states = await _describe(ask, known.values())
+    states, controller = await _describe(ask, known.values())
     absent = [state.name for state in states if state.error is errors.UnknownTopicOrPartitionError]
     made: list[str] = []  # or to be made
     failures: dict[str, str] = {}
     creatable = [topic for topic in settings.topics if topic.name in absent]
     if creatable and settings.provision == "create":
-        failures = await _create(ask, settings, creatable)
+        failures = await _create(ask, settings, creatable, controller)
         made = [topic.name for topic in creatable if topic.name not in failures]
     missing = {name: failures.get(name) or _absence(settings, [name]) for name in absent if name not in made}
     hidden = [state.name for state in states if state.error is errors.TopicAuthorizationFailedError]
@@ -135,12 +146,15 @@ async def inspect(ask: Ask, settings: KafkaSettings, wanted: Iterable[str], node
     )
 
 
-async def _describe(ask: Ask, topics: Iterable[Topic]) -> tuple[TopicState, ...]:
+async def _describe(ask: Ask, topics: Iterable[Topic]) -> tuple[tuple[TopicState, ...], int | None]:
+    """The topics, and the node that can make some."""
     sensitive = {topic.name: topic.sensitive for topic in topics}
     if not sensitive:
-        return ()
+        return (), None
     answer = (await ask(MetadataRequest(list(sensitive), allow_auto_topic_creation=False))).to_object()
-    return tuple(_state(topic, sensitive=sensitive.get(topic["topic"], False)) for topic in answer["topics"])
+    controller = answer.get("controller_id", -1)
+    states = tuple(_state(topic, sensitive=sensitive.get(topic["topic"], False)) for topic in answer["topics"])
+    return states, controller if controller >= 0 else None
 
 
 def _state(topic: dict[str, Any], *, sensitive: bool) -> TopicState:
@@ -161,7 +175,10 @@ async def _with_configs(ask: Ask, states: Sequence[TopicState]) -> tuple[TopicSt
     present = [state.name for state in states if state.error is None]
     if not present:
         return tuple(states)
-    answer = await ask(DescribeConfigsRequest([(_TOPIC, name, list(_CONFIGS)) for name in present]))
+    try:
+        answer = await ask(DescribeConfigsRequest([(_TOPIC, name, list(_CONFIGS)) for name in present]))
+    except (errors.KafkaError, OSError, TimeoutError):
+        return tuple(states)  # the topics are there all the same
     configs = {}
     for code, _message, _kind, name, entries in answer.resources:
         if code == 0:
@@ -193,7 +210,7 @@ async def _auto_create(ask: Ask, node: int | None) -> bool | None:
     return None
 
 
-async def _create(ask: Ask, settings: KafkaSettings, topics: Sequence[Topic]) -> dict[str, str]:
+async def _create(ask: Ask, settings: KafkaSettings, topics: Sequence[Topic], controller: int | None) -> dict[str, str]:
     """Make them. Gives back those that could not be made, and why."""
     replication = _DEFAULT if settings.replication is None else settings.replication
     partitions = _DEFAULT if settings.partitions is None else settings.partitions
@@ -202,7 +219,7 @@ async def _create(ask: Ask, settings: KafkaSettings, topics: Sequence[Topic]) ->
     ]
     # The broker's own judgement in a dry run too: of names, replication, policies and permissions.
     request = CreateTopicsRequest(requests, _CREATE_TIMEOUT_MS, validate_only=settings.dry_run)
-    answer = await ask(request, timeout_s=5.0)
+    answer = await ask(request, node=controller, timeout_s=5.0)
     failures = {}
     for name, code, *_message in answer.topic_errors:
         error = errors.for_code(code)
@@ -223,10 +240,15 @@ def _new_config(settings: KafkaSettings, topic: Topic) -> list[tuple[str, str]]:
     return list(config.items())
 
 
+def _asked_replication(settings: KafkaSettings) -> str:
+    if settings.replication is None:
+        return "the brokers' default.replication.factor"
+    return f"BRIDGE_KAFKA_REPLICATION={settings.replication}"
+
+
 def _why_not(settings: KafkaSettings, error: type[Exception]) -> str:
     remedies: dict[type[Exception], str] = {
-        errors.InvalidReplicationFactorError: f"BRIDGE_KAFKA_REPLICATION={settings.replication} is more than there are "
-        "brokers",
+        errors.InvalidReplicationFactorError: f"{_asked_replication(settings)} is more than there are brokers",
         errors.TopicAuthorizationFailedError: "our user may not: allow Create, or make it yourself and set "
         "BRIDGE_PROVISION=check",
         errors.ClusterAuthorizationFailedError: "our user may not: allow Create, or make it yourself and set "
@@ -260,7 +282,7 @@ def _reasons(
     leaderless = [state.name for state in states if state.leaderless]
     if leaderless:
         yield f"{_named(leaderless)} without a leader for some partitions: too few brokers are up"
-    behind = [state.name for state in states if state.config is not None and state.in_sync < state.config.min_insync]
+    behind = [state.name for state in states if state.behind]
     if behind:
         yield f"{_named(behind)} with fewer replicas in sync than min.insync.replicas: too few brokers are up"
 

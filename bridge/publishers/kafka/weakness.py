@@ -95,8 +95,7 @@ def _of_cluster(settings: KafkaSettings, inspection: Inspection, there: list[Top
     if inspection.auto_create:
         yield Weakness(
             "a topic that is deleted comes back by itself, with the broker's defaults: set "
-            "auto.create.topics.enable=false on the brokers",
-            durability=False,
+            "auto.create.topics.enable=false on the brokers"
         )
     if settings.sasl is not None and not settings.tls:
         yield Weakness(
