@@ -220,6 +220,7 @@ class Supervisor:
                 deaf = 0 if self.outbox.acknowledged_at > began else deaf + 1
                 if deaf >= _MAX_DEAF:
                     link.end(lost_reason(error))
+                asked_pause_s = _LOOK_PAUSE_S  # an outage must be known soon
                 self._look_wanted.set()
 
     async def _look(self, link: Link) -> Inspection:
