@@ -6,11 +6,17 @@ __all__ = ["VirtualLoop"]
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """For code that waits for timers and for futures that the test itself resolves, not for anything outside."""
+    """For code that waits for timers and for futures that the test itself resolves, not for anything outside.
 
-    def __init__(self) -> None:
+    With `early_s` timers come so much before their time, as those of uvloop may.
+    """
+
+    def __init__(self, *, early_s: float = 0.0) -> None:
         self._now = 0.0
+        self._early_s = early_s
         super().__init__()
+        if early_s:
+            self._clock_resolution = 2 * early_s
 
     def time(self) -> float:
         return self._now
@@ -26,7 +32,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self._now = max(self._now, self._scheduled[0].when())  # type: ignore[attr-defined]
+            due = self._scheduled[0].when()  # type: ignore[attr-defined]
+            self._now = max(self._now, due - self._early_s)
         super()._run_once()  # type: ignore[misc]
 
 

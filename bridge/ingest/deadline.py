@@ -15,7 +15,7 @@ class Deadline:
     a case that hardly ever happens. In that case the task is given more time, and somebody else answers.
 
     Attributes:
-        at: when the answer is due, by the loop's clock.
+        at: when the answer is due, by the loop's clock; once it is missed, when the delivery ends.
         missed: it was given by somebody else; the delivery goes on for others and must not answer again.
     """
 
@@ -74,9 +74,11 @@ class Deadline:
         return True
 
     def _expire(self) -> None:
-        if self._until > self._loop.time():
+        # Not by the clock: uvloop's timers have whole milliseconds, and may come a hair before their time.
+        if self._until > self.at:
             self.missed = True
-            self._timer = self._loop.call_at(self._until, self._expire)
+            self.at = self._until
+            self._timer = self._loop.call_at(self.at, self._expire)
             self._answer(*self._args)
         else:
             self._cancelled = True
