@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.config import load
+from bridge.config import Config, load, make_tables
+from bridge.providers import PROVIDERS
 from tests.system.crds import custom_resource_schema, validate_custom_resource
 from tests.system.helm import (
     CHART,
@@ -22,6 +23,9 @@ from tests.system.helm import (
 
 MINIMAL: dict[str, Any] = yaml.safe_load((CHART / "ci" / "00-minimal-values.yaml").read_text())
 SECRETS = Path("/etc/webhook-bridge")
+SHOP: dict[str, Any] = {"name": "shop", "secrets": {"TOKEN": {"name": "webhook-bridge", "key": "shop-token"}}}
+
+PROBE = {"enabled": True, "secrets": {"TOKEN": {"name": "webhook-bridge", "key": "probe-token"}}}
 
 each_ci_file = pytest.mark.parametrize("values", ci_files(), ids=lambda path: path.name.removesuffix("-values.yaml"))
 
@@ -55,11 +59,8 @@ def test_the_first_ci_file_needs_no_custom_resource_and_the_others_need_both() -
     assert kinds == {"HTTPRoute", "ServiceMonitor"}
 
 
-@each_ci_file
-def test_the_bridge_takes_the_environment_that_the_chart_gives(
-    values: Path, tmp_path: Path, certificate: tuple[str, str, str]
-) -> None:
-    """Every variable is one of this version's, and the values are right as they arrive."""
+def settings_in(values: Path, tmp_path: Path, certificate: tuple[str, str, str]) -> Config:
+    """What the bridge reads from the container's environment."""
     authority, chain, key = certificate
     jwt = "-----BEGIN NATS USER JWT-----\nx\n-----BEGIN USER NKEY SEED-----\nx\n"
     content = {"CA_FILE": authority, "CERT_FILE": chain, "KEY_FILE": key}
@@ -72,8 +73,26 @@ def test_the_bridge_takes_the_environment_that_the_chart_gives(
             file.write_text(Path(kind).read_text() if kind else jwt if "CREDS" in name else "k7Jq2mX9vB4tR8wZ1nLc")
             env[name] = str(file)
     env["BRIDGE_DATA_DIR"] = str(tmp_path)
-    config = load(env)
+    return load(env)
+
+
+@each_ci_file
+def test_the_bridge_takes_the_environment_that_the_chart_gives(
+    values: Path, tmp_path: Path, certificate: tuple[str, str, str]
+) -> None:
+    """Every variable is one of this version's, and the values are right as they arrive."""
+    config = settings_in(values, tmp_path, certificate)
     assert str(config.listen) == "0.0.0.0:8080"
+
+
+def test_the_probes_topics_are_no_other_sources(tmp_path: Path, certificate: tuple[str, str, str]) -> None:
+    """Neither by a rule about all sources nor by a template without `{source}`; credentials it never makes."""
+    config = settings_in(CHART / "ci" / "probe-and-routes-values.yaml", tmp_path, certificate)
+    tables = make_tables(config, PROVIDERS)
+    made = {name for name in tables["probe"].known if name != "connection.auth"}
+    topics = {route.topic for name in made for route in tables["probe"].find(name).routes}
+    assert topics == {f"events.probe.{name}" for name in made}
+    assert topics.isdisjoint(topic for topic, _ in tables["chatlevel"].topics())
 
 
 @pytest.mark.parametrize(
@@ -86,11 +105,19 @@ def test_the_bridge_takes_the_environment_that_the_chart_gives(
         ({"image": None}, "image.repository: is not set"),
         ({"sources": []}, "sources: is empty"),
         ({"sources": [{"name": "Shop"}]}, "sources/0/name"),
-        ({"sources": [{"name": "shop"}, {"name": "shop"}]}, 'sources: "shop" is there twice'),
+        ({"sources": [SHOP, SHOP]}, 'sources: "shop" is there twice'),
         ({"sources": [{"name": "shop", "token": "x"}]}, "additional properties 'token' not allowed"),
         ({"sources": [{"name": "shop", "secrets": {"TOKEN": "plain"}}]}, "got string, want object"),
         ({"sources": [{"name": "shop", "config": {"DEADLINE_MS": 50}}]}, "minimum: got 50, want 100"),
-        ({"sources": [{"name": "shop", "config": {"DEADLINE_MS": 20_000}}]}, "shop has DEADLINE_MS 20000, longer than"),
+        ({"sources": [SHOP | {"config": {"DEADLINE_MS": 20_000}}]}, "shop has DEADLINE_MS 20000, longer than"),
+        ({"sources": [{"name": "shop"}]}, "sources: shop has neither secrets.TOKEN nor config.VERIFY: none"),
+        (
+            {"sources": [SHOP | {"config": {"VERIFY": "token"}}, {"name": "till", "config": {"VERIFY": "token"}}]},
+            "till",
+        ),
+        ({"sources": [SHOP | {"config": {"VERIFY": "none"}}]}, "shop has secrets.TOKEN and config.VERIFY: none"),
+        ({"probe": {"enabled": True}}, "probe.secrets.TOKEN: is not set"),
+        ({"probe": PROBE, "routes": ["probe:* -> elsewhere"]}, '"probe:* -> elsewhere" is about the probe'),
         ({"config": {"BRIDGE_LOG_LEVL": "info"}}, "additional properties 'BRIDGE_LOG_LEVL' not allowed"),
         ({"config": {"BRIDGE_LOG_LEVEL": "loud"}}, "config/BRIDGE_LOG_LEVEL"),
         ({"config": {"BRIDGE_NATS_PASSWORD": "x"}}, "additional properties 'BRIDGE_NATS_PASSWORD' not allowed"),

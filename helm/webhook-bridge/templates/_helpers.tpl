@@ -56,6 +56,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $sources := .Values.sources -}}
 {{- if not $sources }}{{ fail "sources: is empty; name at least one, such as {name: chatlevel, secrets: {TOKEN: {name: webhook-bridge, key: token}}}" }}{{ end -}}
 {{- if .Values.probe.enabled -}}
+{{- if not (default dict .Values.probe.secrets).TOKEN }}{{ fail "probe.secrets.TOKEN: is not set; such as {name: webhook-bridge, key: probe-token}" }}{{ end -}}
 {{- $sources = append $sources (dict "name" "probe" "provider" .Values.probe.provider "secrets" .Values.probe.secrets) -}}
 {{- end -}}
 {{- $names := list -}}
@@ -63,7 +64,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if has .name $names }}{{ fail (printf "sources: %q is there twice; a name belongs to one source" .name) }}{{ end -}}
 {{- $names = append $names .name -}}
 {{- end -}}
+{{- range $sources -}}
+{{- $proved := hasKey (default dict .secrets) "TOKEN" -}}
+{{- if eq $proved (eq "none" (default "" (default dict .config).VERIFY)) -}}
+{{- $found := ternary "has secrets.TOKEN and config.VERIFY: none" "has neither secrets.TOKEN nor config.VERIFY: none" $proved -}}
+{{- fail (printf "sources: %s %s; exactly one of the two is needed, such as secrets: {TOKEN: {name: webhook-bridge, key: %s-token}}" .name $found .name) -}}
+{{- end -}}
+{{- end -}}
 {{ dict "sources" $sources | toJson }}
+{{- end }}
+
+{{/* The rules, one a line. The probe's comes first: no rule or template may put made-up events beside real ones. */}}
+{{- define "webhook-bridge.routes" -}}
+{{- $routes := default list .Values.routes -}}
+{{- if .Values.probe.enabled -}}
+{{- range $routes -}}
+{{- if hasPrefix "probe:" (trim .) }}{{ fail (printf "routes: %q is about the probe, whose events go to events.probe.{type}; take it out" .) }}{{ end -}}
+{{- end -}}
+{{- $routes = prepend $routes "probe:* -> events.probe.{type}" -}}
+{{- end -}}
+{{ join "\n" $routes }}
 {{- end }}
 
 {{- define "webhook-bridge.sourcePrefix" -}}
@@ -100,9 +120,9 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
   value: /data
 - name: BRIDGE_SOURCES
   value: {{ join "," $pairs | quote }}
-{{- with .Values.routes }}
+{{- with include "webhook-bridge.routes" . }}
 - name: BRIDGE_ROUTES
-  value: {{ join "\n" . | quote }}
+  value: {{ . | quote }}
 {{- end }}
 {{- range $variable, $value := .Values.config }}
 - name: {{ $variable }}
