@@ -17,6 +17,7 @@ class Deadline:
     Attributes:
         at: when the answer is due, by the loop's clock; once it is missed, when the delivery ends.
         missed: it was given by somebody else; the delivery goes on for others and must not answer again.
+        late_answer: then, what gives it: to be awaited before the delivery ends.
     """
 
     __slots__ = (
@@ -29,18 +30,19 @@ class Deadline:
         "_timer",
         "_until",
         "at",
+        "late_answer",
         "missed",
     )
 
     _task: asyncio.Task[object]
     _timer: asyncio.TimerHandle
 
-    def __init__(self, seconds: float, answer: Callable[..., None], *args: object) -> None:
+    def __init__(self, seconds: float, answer: Callable[..., asyncio.Task[None] | None], *args: object) -> None:
         """From now on.
 
         Args:
             seconds: until the answer is due.
-            answer: called then if the delivery goes on for others; must not wait.
+            answer: called then if the delivery goes on for others; must not wait, may return a task that answers.
             args: its arguments.
         """
         self._loop = asyncio.get_running_loop()
@@ -48,6 +50,7 @@ class Deadline:
         self._answer = answer
         self._args = args
         self.missed = self._cancelled = False
+        self.late_answer: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -79,7 +82,7 @@ class Deadline:
             self.missed = True
             self.at = self._until
             self._timer = self._loop.call_at(self.at, self._expire)
-            self._answer(*self._args)
+            self.late_answer = self._answer(*self._args)
         else:
             self._cancelled = True
             self._task.cancel()

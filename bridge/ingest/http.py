@@ -91,7 +91,6 @@ class Ingest:
         self.facts = facts
         self._max_in_flight = max_in_flight
         self.in_flight = 0
-        self._late_answers: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -116,6 +115,22 @@ class Ingest:
             await _answer(send, outcomes.OVERLOADED, detail)
             return
         self.in_flight += 1
+        try:
+            await self._answered(entrance, segments, scope, receive, send, began=began)
+        finally:
+            self.in_flight -= 1
+
+    async def _answered(
+        self,
+        entrance: Entrance,
+        segments: list[bytes],
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+        *,
+        began: float,
+    ) -> None:
+        """Deliver, and return when the answer is sent, whoever sent it."""
         deadline = Deadline(entrance.deadline_s, self._answer_late, entrance, scope, send, began)
         try:
             ids = await self._deliver(entrance, segments, scope, receive, began=began, deadline=deadline)
@@ -132,8 +147,8 @@ class Ingest:
         else:
             if not deadline.missed:
                 await answer(send, entrance.success_status, {"ids": ids})
-        finally:
-            self.in_flight -= 1
+        if deadline.late_answer is not None:  # it may have begun this moment, and the server ends what returns without
+            await deadline.late_answer
 
     async def _deliver(
         self,
@@ -184,13 +199,11 @@ class Ingest:
         )
         return [item.event.id for item in prepared]
 
-    def _answer_late(self, entrance: Entrance, scope: HTTPScope, send: Send, began: float) -> None:
+    def _answer_late(self, entrance: Entrance, scope: HTTPScope, send: Send, began: float) -> asyncio.Task[None]:
         """The deadline has come while the delivery goes on for others."""
         outcome, detail = outcomes.DEADLINE_EXCEEDED, _unacknowledged(entrance)
         _tell(scope, entrance.facts, outcome, detail, took_s=perf_counter() - began)
-        task = asyncio.create_task(_answer(send, outcome, detail), name="late-answer")
-        self._late_answers.add(task)
-        task.add_done_callback(self._late_answers.discard)
+        return asyncio.create_task(_answer(send, outcome, detail), name="late-answer")
 
 
 async def _answer(send: Send, outcome: Outcome, detail: str) -> None:

@@ -35,6 +35,22 @@ async def test_fifty_equal_requests_at_once_are_published_once(serve: Serve) -> 
     assert len(served.publisher.records) == 1
 
 
+async def test_an_acknowledgement_at_the_moment_of_the_deadline_leaves_nobody_without_an_answer(serve: Serve) -> None:
+    served = await serve()
+    entered, release = served.hold()
+    posting = asyncio.create_task(served.post(BODY))
+    await entered.acquire()
+    (deadline,) = served.ingest._entrances[b"shop"].dedup._in_flight.values()
+    assert deadline.lend(deadline.at + 1)
+    release.set()  # in one turn of the loop: the publish ends, and the late answer begins
+    deadline._timer.cancel()
+    deadline._expire()
+    answer = await posting
+    assert (answer.status_code, answer.json()["error"]) == (503, "deadline_exceeded")
+    assert (await served.post(BODY)).status_code == 200
+    assert served.outcomes() == {"deadline_exceeded": 1, "accepted": 1}
+
+
 async def test_the_first_is_answered_at_its_deadline_while_its_publish_goes_on_for_the_second(serve: Serve) -> None:
     served = await serve(deadline_s=0.8)
     entered, release = served.hold()
