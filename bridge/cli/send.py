@@ -117,7 +117,7 @@ def send(
         show_summary(report, asked_rate=rate)
     if not tally.answered:
         hint = "Is `webhook-bridge serve` running with this environment?"
-        click.echo(f"No answer from {url or config.listen}: {tally.silence}. {hint}", err=True)
+        click.echo(f"No answer from {_host(url) if url else config.listen}: {tally.silence}. {hint}", err=True)
     sys.exit(0 if tally.accepted and not tally.failed else 1)
 
 
@@ -161,6 +161,15 @@ def _own_url(config: Config, source: SourceConfig) -> str:
             f"{config.data_dir}: `webhook-bridge serve` makes one when it starts with this environment"
         )
     return local_url(config, source, token)
+
+
+def _host(url: str) -> str:
+    """Of a URL what may be shown: a token may be anywhere else in it."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return "what --url says"
+    return f"{parsed.scheme}://{parsed.netloc.decode()}"
 
 
 def _tell(body: Body, answer: Answer, latency_s: float, pause_s: float | None) -> None:

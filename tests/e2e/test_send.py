@@ -16,6 +16,7 @@ import pytest
 
 from tests.brokers import NatsServer
 from tests.processes import TOKEN, BridgeProcess, run_here, wait_until
+from tests.servers import free_ports
 
 Make = Callable[..., BridgeProcess]
 
@@ -135,3 +136,12 @@ def test_the_token_is_not_shown_whatever_happens(bridge: Make) -> None:
         assert result.exit_code == 1
         assert "No answer from 127.0.0.1" in result.stderr
         assert TOKEN not in result.output
+    (port,) = free_ports(1)
+    for base in (f"http://127.0.0.1:{port}", f"http://{TOKEN}@127.0.0.1:{port}"):
+        for rest in (f"/webhooks/chatlevel/{TOKEN}", f"/webhooks/chatlevel?token={TOKEN}"):
+            result = run_here("send", "--url", base + rest, env=bridge().env)
+            assert result.exit_code == 1
+            assert f"No answer from http://127.0.0.1:{port}: " in result.stderr
+            assert TOKEN not in result.output
+    result = run_here("send", "--url", f"http://127.0.0.1:{TOKEN}/", env=bridge().env)
+    assert "No answer from what --url says: " in result.stderr
