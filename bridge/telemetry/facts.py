@@ -18,7 +18,8 @@ __all__ = ["Facts", "SourceFacts"]
 
 OTHER = "other"
 _MAX_DRIFT_FIELDS = 200  # distinct (source, type, field) kept; a hostile sender must not grow the registry
-# The names of fields are the sender's: a phone number or a token used as a key must not get into a label.
+# The names of fields are the sender's: a phone number or a token used as a key must get neither into a label nor into
+# a line.
 _field_like = re.compile(r"(?=.{1,64}\Z)[A-Za-z_]{1,24}[0-9]{0,2}(\.[A-Za-z_]{1,24}[0-9]{0,2})*\Z").match
 
 
@@ -85,16 +86,14 @@ class Facts:
     def drifted(self, source: str, event_type: str, fields: Iterable[str]) -> None:
         """An event has fields that the schema does not know: a line for each when it is first seen."""
         for field in fields:
-            seen = (source, event_type, field)
-            label = field
+            label = field if _field_like(field) else OTHER
+            seen = (source, event_type, label)
             if seen not in self._drift_seen:
                 if len(self._drift_seen) >= _MAX_DRIFT_FIELDS:
                     label = OTHER
                 else:
                     self._drift_seen.add(seen)
-                    self._log.info("unknown_field_seen", source=source, type=event_type, field=field)
-            if not _field_like(label):
-                label = OTHER
+                    self._log.info("unknown_field_seen", source=source, type=event_type, field=label)
             self._metrics.count("bridge_drift_fields_total", source, event_type, label).inc()
 
 
