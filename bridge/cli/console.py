@@ -13,10 +13,16 @@ _NO_LIMIT = 10_000  # characters
 
 
 class PersonConsole(Console):
-    """Never wraps or colours by guessing; ends quietly when its reader has gone (`tail | head`)."""
+    """Never wraps or colours by guessing; falls silent when its reader has gone, for the exit code is not its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_reader: bool = False) -> None:
+        """Make one.
+
+        Args:
+            for_reader: what is printed is all that the command does: it ends when the reader has gone (`tail | head`).
+        """
         super().__init__(highlight=False, soft_wrap=True)
+        self._for_reader = for_reader
 
     def print_table(self, table: Table) -> None:
         """As wide as it is: a topic's name must not be broken, for it is copied, and searched for with grep."""
@@ -27,6 +33,7 @@ class PersonConsole(Console):
         self.print(table, crop=False)
 
     def on_broken_pipe(self) -> None:
-        """Success: whoever closes the pipe has seen enough."""
+        """Whoever closes the pipe has seen enough; that alone is neither success nor failure."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0)
+        if self._for_reader:
+            raise SystemExit(0)

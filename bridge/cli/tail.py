@@ -76,7 +76,7 @@ def tail(
     reader = make_reader(config, tables if source is None else {source: tables[source]})
     wanted = Wanted(pattern=pattern, source=source, device=device, key=key)
     start: Since = since or ("all" if from_start else "new")
-    console = PersonConsole()
+    console = PersonConsole(for_reader=True)
 
     async def follow() -> None:
         told = 0
