@@ -25,6 +25,8 @@ MINIMAL: dict[str, Any] = yaml.safe_load((CHART / "ci" / "00-minimal-values.yaml
 SECRETS = Path("/etc/webhook-bridge")
 SHOP: dict[str, Any] = {"name": "shop", "secrets": {"TOKEN": {"name": "webhook-bridge", "key": "shop-token"}}}
 
+DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+MAPS = sorted(name for name, value in DEFAULTS.items() if isinstance(value, dict))
 PROBE = {"enabled": True, "secrets": {"TOKEN": {"name": "webhook-bridge", "key": "probe-token"}}}
 
 each_ci_file = pytest.mark.parametrize("values", ci_files(), ids=lambda path: path.name.removesuffix("-values.yaml"))
@@ -116,6 +118,13 @@ def test_the_probes_topics_are_no_other_sources(tmp_path: Path, certificate: tup
             "till",
         ),
         ({"sources": [SHOP | {"config": {"VERIFY": "none"}}]}, "shop has secrets.TOKEN and config.VERIFY: none"),
+        ({"config": {"BRIDGE_SHUTDOWN_TIMEOUT_MS": 0}}, "longer than config.BRIDGE_SHUTDOWN_TIMEOUT_MS 0"),
+        ({"extraEnv": [{"name": "BRIDGE_LISTEN", "value": ":1"}]}, "extraEnv: BRIDGE_LISTEN is set by the chart"),
+        (
+            {"extraEnv": [{"name": "BRIDGE_SHUTDOWN_TIMEOUT_MS", "value": "1"}]},
+            "SHUTDOWN_TIMEOUT_MS is set by the chart",
+        ),
+        ({"extraEnv": [{"name": "BRIDGE_SOURCE_SHOP_VERIFY"}]}, "BRIDGE_SOURCE_SHOP_VERIFY is set by the chart"),
         ({"probe": {"enabled": True}}, "probe.secrets.TOKEN: is not set"),
         ({"probe": PROBE, "routes": ["probe:* -> elsewhere"]}, '"probe:* -> elsewhere" is about the probe'),
         ({"config": {"BRIDGE_LOG_LEVL": "info"}}, "additional properties 'BRIDGE_LOG_LEVL' not allowed"),
@@ -136,6 +145,47 @@ def test_wrong_values_are_refused_with_what_and_where(change: dict[str, Any], me
     done = template("-f", "-", stdin=json.dumps(values), check=False)
     assert done.returncode
     assert message in done.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("empty", [*MAPS, "service.port", "probe.enabled", "image.pullPolicy"])
+def test_a_value_that_is_null_is_none_at_all_or_refused_by_its_name(empty: str) -> None:
+    """Such as `secrets:` with nothing but comments below it; never a failure inside a template."""
+    done = template("-f", str(CHART / "ci" / "00-minimal-values.yaml"), "--set", f"{empty}=null", check=False)
+    above, _, name = empty.rpartition(".")
+    where = f"/{above}" if above else ""
+    assert not done.returncode or f"at '{where}': missing property '{name}'" in done.stderr
+
+
+def test_names_are_texts_without_dots_and_short_enough_for_a_statefulsets_pods() -> None:
+    """Its pods have its name, a dash and ten characters more as a label, of at most 63."""
+    ci = (CHART / "ci" / f"{name}-values.yaml" for name in ("persistence", "ingress"))
+    for values in ci:
+        numbers = ["priorityClassName=1", "serviceAccount.name=2", "persistence.storageClass=3", "ingress.className=4"]
+        names = ["fullnameOverride=5", "nameOverride=6", "sources[0].secrets.TOKEN.name=7"]
+        chosen = [option for pair in [*numbers, *names] for option in ("--set-string", pair)]
+        import kubernetes_validate  # noqa: PLC0415 -- as above
+
+        for manifest in yaml.safe_load_all(template("-f", str(values), *chosen).stdout):
+            kubernetes_validate.validate(manifest, KUBE_VERSIONS[1], strict=True)
+            assert isinstance(manifest["metadata"]["name"], str)
+    (name,) = names_with("a.b." + "c" * 49)
+    assert name == "a-b-" + "c" * 48
+
+
+def names_with(override: str) -> set[str]:
+    """Of the workload."""
+    options = ["-f", str(CHART / "ci" / "persistence-values.yaml"), "--set", f"fullnameOverride={override}"]
+    manifests = yaml.safe_load_all(template(*options).stdout)
+    return {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "StatefulSet"}
+
+
+def test_what_the_kubelet_would_expand_arrives_as_it_was_written() -> None:
+    """`$(NAME)` in a value is a reference to it, and `$$` stands for `$`."""
+    user = {"config": {"BRIDGE_NATS_USER": "a$(HOME)$b"}, "routes": ["*:message.* -> whatsapp"]}
+    done = template("-f", "-", stdin=json.dumps(MINIMAL | user))
+    (container,) = workload_pod(list(yaml.safe_load_all(done.stdout)))["spec"]["containers"]
+    env = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert env["BRIDGE_NATS_USER"] == "a$$(HOME)$$b"
 
 
 @each_ci_file

@@ -37,6 +37,7 @@ def test_install_upgrade_and_rollback(api: ApiServer) -> None:
     notes = release("install", RELEASE, str(CHART), "-f", str(INGRESS))
     assert "chatlevel: https://hooks.example.com/webhooks/chatlevel/<token>" in notes
     assert f"kubectl get secret -n {NAMESPACE} webhook-bridge" in notes
+    assert f"kubectl port-forward -n {NAMESPACE} deployment/{RELEASE}-webhook-bridge 8081" in notes
     first = api.get(DEPLOYMENT)["spec"]
     ingress = api.get(f"/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/ingresses/{RELEASE}-webhook-bridge")
     assert ingress["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/webhooks"

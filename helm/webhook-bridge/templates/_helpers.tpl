@@ -1,26 +1,27 @@
 {{- define "webhook-bridge.name" -}}
-{{ default .Chart.Name .Values.nameOverride | trunc 58 | trimSuffix "-" }}
+{{ default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
+{{/* A Service's name has no dots, and a StatefulSet's pods have its name and 11 characters more as a label, of at most 63. */}}
 {{- define "webhook-bridge.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{ default $full .Values.fullnameOverride | trunc 58 | trimSuffix "-" }}
+{{ default $full .Values.fullnameOverride | replace "." "-" | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "webhook-bridge.selector" -}}
-app.kubernetes.io/name: {{ include "webhook-bridge.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "webhook-bridge.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "webhook-bridge.probeSelector" -}}
 app.kubernetes.io/name: {{ include "webhook-bridge.name" . }}-probe
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* What the listener itself speaks. */}}
 {{- define "webhook-bridge.scheme" -}}
-{{ ternary "https" "http" (hasKey .Values.secrets "BRIDGE_TLS_CERT_FILE") }}
+{{ ternary "https" "http" (hasKey (default dict .Values.secrets) "BRIDGE_TLS_CERT_FILE") }}
 {{- end }}
 
 {{- define "webhook-bridge.labels" -}}
@@ -40,15 +41,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ required "image.repository: is not set; push what `make image` builds and name the place" $image.repository }}{{ $at }}
 {{- end }}
 
-{{/* A value as an environment variable's text. Helm reads every number as a float, and would print 1048576 as 1.048576e+06. */}}
+{{/*
+A value as an environment variable's text. Helm reads every number as a float, and would print 1048576 as 1.048576e+06;
+the kubelet would take $(NAME) for a reference, and $$ for a $.
+*/}}
 {{- define "webhook-bridge.text" -}}
-{{- if kindIs "float64" . }}{{ int64 . }}{{ else if kindIs "slice" . }}{{ join "," . }}{{ else }}{{ . }}{{ end -}}
+{{- if kindIs "float64" . }}{{ int64 . }}{{ else if kindIs "slice" . }}{{ join "," . | replace "$" "$$" }}{{ else }}{{ . | toString | replace "$" "$$" }}{{ end -}}
 {{- end }}
 
 {{/* A whole number among the settings: given, or the bridge's default. Takes (dict "from" map "key" name). */}}
 {{- define "webhook-bridge.number" -}}
 {{- $defaults := include "webhook-bridge.defaults" . | fromJson -}}
-{{ index (default dict .from) .key | default (index $defaults .key) | int64 }}
+{{- $from := default dict .from -}}
+{{ index (ternary $from $defaults (hasKey $from .key)) .key | int64 }}
 {{- end }}
 
 {{/* All sources, the probe among them, as JSON: {"sources": […]}. */}}
@@ -122,7 +127,7 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
   value: {{ join "," $pairs | quote }}
 {{- with include "webhook-bridge.routes" . }}
 - name: BRIDGE_ROUTES
-  value: {{ . | quote }}
+  value: {{ include "webhook-bridge.text" . | quote }}
 {{- end }}
 {{- range $variable, $value := .Values.config }}
 - name: {{ $variable }}
@@ -139,6 +144,11 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
   value: /etc/webhook-bridge/{{ .variable }}
 {{- end }}
 {{- with .Values.extraEnv }}
+{{- range . }}
+{{- if regexMatch "^BRIDGE_(BROKER|DATA_DIR|LISTEN|OPS_LISTEN|ROUTES|SHUTDOWN_TIMEOUT_MS|SOURCES|SOURCE_.*)$" (default "" .name) }}
+{{- fail (printf "extraEnv: %s is set by the chart; use broker, listenAddress, sources, routes or config" .name) }}
+{{- end }}
+{{- end }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}

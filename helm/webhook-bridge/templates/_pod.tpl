@@ -60,7 +60,7 @@ spec:
 
 {{/* What the bridge's pod and the test's have in common. */}}
 {{- define "webhook-bridge.podSettings" -}}
-serviceAccountName: {{ include "webhook-bridge.serviceAccount" . }}
+serviceAccountName: {{ include "webhook-bridge.serviceAccount" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -74,7 +74,7 @@ securityContext:
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -114,7 +114,7 @@ volumeMounts:
     sources:
       {{- range . }}
       - secret:
-          name: {{ .name }}
+          name: {{ .name | quote }}
           items:
             - {key: {{ .key | quote }}, path: {{ .variable }}}
       {{- end }}
