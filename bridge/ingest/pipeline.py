@@ -86,7 +86,8 @@ class Pipeline:
                 prefix=prefix, content_type=dialect.content_type, percent_encode=percent_encode
             )
         self._table = table
-        self._plans = {name: _plan(found) for name, found in table.known.items()}
+        self._source = source
+        self._plans = {name: self._plan(found) for name, found in table.known.items()}
         self._devices = devices
 
     def prepare(self, delivery: Delivery, traceparent: str | None = None) -> list[Prepared]:
@@ -130,18 +131,18 @@ class Pipeline:
     def _learn(self, name: str) -> _Plan:
         """The plan of a type that the payload names; kept as long as the table keeps the type."""
         found = self._table.find(name)
-        plan = _plan(found)
+        plan = self._plan(found)
         if found.label == name:
             self._plans[name] = plan
         return plan
 
+    def _plan(self, found: Found) -> _Plan:
+        return _Plan(found.label, tuple(map(self._way, found.routes)))
 
-def _plan(found: Found) -> _Plan:
-    return _Plan(found.label, tuple(map(_way, found.routes)))
-
-
-def _way(route: Route) -> _Way:
-    return _Way(route.topic, f"@{route.topic}", _KEYS[route.key])
+    def _way(self, route: Route) -> _Way:
+        """An event's id is unique within its source: where others publish too, the dedup id says whose it is."""
+        suffix = f"@{route.topic}@{self._source}" if route.topic in self._table.others else f"@{route.topic}"
+        return _Way(route.topic, suffix, _KEYS[route.key])
 
 
 _KEYS: dict[str, Callable[[Event], str]] = {

@@ -47,7 +47,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         key: records of one key keep their order.
         value: the encoded event.
         headers: names and values in the publisher's dialect. The publisher may add to this dict.
-        dedup_id: `<event id>@<topic>`; one id per stored copy, equal on each retry.
+        dedup_id: `<event id>@<topic>`, with `@<source>` where several sources publish to the topic; one id per stored
+            copy, equal on each retry.
         ttl_s: the broker may forget the record after this many seconds; None: the topic's retention.
     """
 

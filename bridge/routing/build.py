@@ -41,6 +41,8 @@ def build_tables(
     tables = {source.name: Table(source, rules, pattern, open_topics=open_topics) for source in sources}
     problems += _idle_rules(rules, tables)
     made = tuple(tables.values())
+    for table in made:
+        table.others = frozenset(topic for other in made if other is not table for topic, _ in other.topics())
     problems += [*_bad_names(made), *_colliding(made), *_exposed(made)]
     if problems:
         raise ConfigError(dict.fromkeys(problems))

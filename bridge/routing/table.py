@@ -83,6 +83,7 @@ class Table:
         rules: those about this source, in their order.
         template: where to without one.
         known: by type name, what is known at start, the fallback type among it.
+        others: the topics that other sources publish to, set when all tables are there.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Table:
         self.source = source
         self.rules = tuple(rule for rule in rules if fnmatchcase(source.name, rule.source))
         self.template = template
+        self.others: frozenset[str] = frozenset()
         self._open_topics = open_topics
         self._learned: dict[str, Found] = {}
         self._fallback = self._decide(source.fallback)

@@ -49,6 +49,23 @@ async def test_each_topic_of_a_rule_gets_its_copy_with_its_key_on_one_stream(
     assert [json.loads(record.data)["partitionkey"] for record in records] == [contact, contact]
 
 
+async def test_equal_bodies_of_two_sources_on_one_topic_are_two_events(nats_space: NatsSpace, tmp_path: Path) -> None:
+    rules = f"*:message.* -> {nats_space.topic('all')}"
+    sources, body = "shop=chatlevel,hub=chatlevel", message()
+    async with serving(settings_of(nats_space, tmp_path, BRIDGE_ROUTES=rules, BRIDGE_SOURCES=sources)) as bridge:
+        answers = [await post(bridge, source, body) for source in ("shop", "hub", "shop", "hub")]
+        alone = await post(bridge, "hub", message(event="call"))
+    assert {answer.status_code for answer in (*answers, alone)} == {200}
+    ((event_id,), (call_id,)) = answers[0].json()["ids"], alone.json()["ids"]
+    records = await stored(nats_space.url, nats_space.stream)
+    own, shared = nats_space.topic("hub.call"), nats_space.topic("all")
+    assert [record.headers["Nats-Msg-Id"] for record in records] == [
+        f"{event_id}@{shared}@shop",
+        f"{event_id}@{shared}@hub",
+        f"{call_id}@{own}",
+    ]
+
+
 async def test_what_a_rule_drops_is_a_success_that_lists_the_event_and_counts_it(
     nats_space: NatsSpace, tmp_path: Path
 ) -> None:

@@ -69,3 +69,13 @@ def test_a_type_beyond_the_cap_costs_no_memory() -> None:
     for number in range(3 * MAX_OPEN_TYPES):
         prepare(made, type=f"t{number}")
     assert len(made._plans) == MAX_OPEN_TYPES + 2
+
+
+def test_an_open_sources_dedup_ids_name_it_where_another_source_publishes_too() -> None:
+    sources = [RoutedSource(name=name, types=OpenProvider.event_types, open_types=True) for name in ("hub", "other")]
+    tables = build_tables(sources, routes="*:ci.* -> ci.all", template=DEFAULT_TEMPLATE)
+    dialect = HeaderDialect(prefix="ce_", content_type="content-type", percent_encode=False)
+    made = Pipeline(source="hub", provider=OpenProvider(), table=tables["hub"], dialect=dialect)
+    for name, suffix in (("ci.run", "@ci.all@hub"), ("push", "@events.hub.push"), ("\n", "@events.hub.unknown")):
+        prepared = prepare(made, **FULL | {"type": name})
+        assert [record.dedup_id for record in prepared.records] == [prepared.event.id + suffix]
