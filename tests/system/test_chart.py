@@ -134,6 +134,7 @@ def test_the_probes_topics_are_no_other_sources(tmp_path: Path, certificate: tup
         ({"routes": ["chatlevel:* whatsapp"]}, "routes/0"),
         ({"replicas": "two"}, "at '/replicas': got string"),
         ({"autoscaling": {"enabled": True}, "persistence": {"enabled": True}}, "autoscaling and persistence:"),
+        ({"autoscaling": {"enabled": True, "minReplicas": 9}}, "autoscaling: minReplicas 9 is more than maxReplicas 6"),
         ({"ingress": {"enabled": True}}, "ingress.hosts: is empty"),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: is empty"),
         ({"shutdown": {"endpointRemovalSeconds": 0}}, "shutdown/endpointRemovalSeconds"),
