@@ -43,7 +43,7 @@ def build_tables(
     made = tuple(tables.values())
     for table in made:
         table.others = frozenset(topic for other in made if other is not table for topic, _ in other.topics())
-    problems += [*_bad_names(made), *_colliding(made), *_exposed(made)]
+    problems += [*_bad_names(made), *_colliding(made), *_intruding(made), *_exposed(made)]
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return tables
@@ -117,6 +117,19 @@ def _colliding(tables: Iterable[Table]) -> Iterator[Problem]:
             if first != topic:
                 said = f"makes the topic {topic!r} beside {first!r}, which Kafka does not tell apart"
                 yield _blamed(rule, table, said, "names that differ in more than . and _")
+
+
+def _intruding(tables: Sequence[Table]) -> Iterator[Problem]:
+    """Payloads of an open source name the topics below its prefix: no other source may publish there."""
+    for owner in tables:
+        for prefix in owner.open_prefixes:
+            for table in tables:
+                for topic, rule in table.topics():
+                    if table is not owner and topic.startswith(f"{prefix}."):
+                        said = (
+                            f"puts events of {table.source.name} on {topic!r}, where {owner.source.name}'s may go too"
+                        )
+                        yield _blamed(rule, table, said, f"a topic that is not below {prefix}")
 
 
 def _exposed(tables: Sequence[Table]) -> Iterator[Problem]:

@@ -105,6 +105,7 @@ class Table:
         self._open_topics = open_topics
         self._learned: dict[str, Found] = {}
         self._fallback = self._decide(source.fallback)
+        self._beyond = self._routed(source.fallback)  # of named types without a topic: UNKNOWN=drop is not about them
         types = {event_type.name: event_type for event_type in source.types}
         if source.open_types:
             for rule in self.rules:
@@ -135,6 +136,9 @@ class Table:
         for found in self.known.values():
             for route in found.routes:
                 yield route.topic, found.rule
+        if self.open_patterns:
+            for route in self._beyond.routes:
+                yield route.topic, self._beyond.rule
         if self.source.open_types:
             for rule in self.rules:
                 for pattern in rule.topics:
@@ -149,10 +153,20 @@ class Table:
         of_rules = (pattern for rule in self.rules if "*" in rule.type for pattern in rule.topics)
         return tuple(pattern for pattern in (self.template, *of_rules) if pattern.names_type)
 
+    @property
+    def open_prefixes(self) -> frozenset[str]:
+        """What their topics are below."""
+        name, domain = self.source.name, self.source.fallback.domain
+        prefixes = (pattern.prefix(name, domain) for pattern in self.open_patterns)
+        return frozenset(prefix for prefix in prefixes if prefix is not None)
+
     def _decide(self, event_type: EventType) -> Found:
+        if self.source.drop_unknown and event_type.name == self.source.fallback.name:
+            return Found((), event_type.name)
+        return self._routed(event_type)
+
+    def _routed(self, event_type: EventType) -> Found:
         name = event_type.name
-        if self.source.drop_unknown and name == self.source.fallback.name:
-            return Found((), name)
         rule = self.rule_for(name, sensitive=event_type.sensitive)
         patterns, key = self._way(rule)
         routes = (Route(pattern.topic(self.source.name, event_type.domain, name), key) for pattern in patterns)
@@ -164,7 +178,7 @@ class Table:
         routes: list[Route] = []
         for pattern in patterns:
             if pattern.names_type and not (learned and self._open_topics):
-                routes += self._fallback.routes
+                routes += self._beyond.routes
             else:
                 routes.append(Route(pattern.topic(self.source.name, self.source.fallback.domain, name), key))
         return Found(_each_once(routes), name if learned else self._fallback.label, rule)

@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -165,3 +166,22 @@ def test_no_name_of_a_type_leads_outside_what_the_operator_allowed(
                 assert any(route.topic == one or route.topic.startswith(one.removesuffix(">")) for one in covered)
                 assert not route.topic.startswith("events.chatlevel.")
                 assert open_topics or route.topic in topics(made.values())
+
+
+@pytest.mark.parametrize("open_topics", [True, False])
+def test_dropping_what_is_unknown_drops_no_type_that_has_a_name(*, open_topics: bool) -> None:
+    hub = msgspec.structs.replace(HUB, drop_unknown=True)
+    table = tables(None, hub, open_topics=open_topics)["hub"]
+    for number in range(MAX_OPEN_TYPES):
+        table.find(f"t{number}")
+    assert where(table, "one.more") == [("events.hub.unknown", "device")]
+    assert where(table, "a..b") == where(table, "unknown") == []
+    assert "events.hub.unknown" in topics([table])
+
+
+def test_no_other_source_publishes_where_payloads_name_the_topics() -> None:
+    ((variable, said),) = problems("chatlevel:call -> events.hub.push", HUB, CHATLEVEL)
+    assert variable == "BRIDGE_ROUTES"
+    assert "'events.hub.push'" in said
+    assert "not below events.hub" in said
+    assert tables("chatlevel:call -> events.hub-push; hub:push -> events.hub.x.y", HUB, CHATLEVEL)
