@@ -54,6 +54,20 @@ def test_install_upgrade_and_rollback(api: ApiServer) -> None:
     assert "superseded" in release("history", RELEASE)
 
 
+@pytest.mark.parametrize(
+    ("feature", "said"),
+    [
+        ("persistence", f"statefulset/{RELEASE}-webhook-bridge 8081"),
+        ("tls", "chatlevel: https://<the public name>/webhooks/chatlevel/<token>"),
+        ("00-minimal", "chatlevel: http://<the public name>/webhooks/chatlevel/<token>"),
+    ],
+)
+def test_the_notes_follow_the_values(api: ApiServer, feature: str, said: str) -> None:
+    values = CHART / "ci" / f"{feature}-values.yaml"
+    options = ["--dry-run=server", "--namespace", "all", *api.helm_flags]
+    assert said in helm("install", RELEASE, str(CHART), "-f", str(values), *options).stdout
+
+
 @pytest.mark.parametrize("values", ci_files(), ids=lambda path: path.name.removesuffix("-values.yaml"))
 def test_the_server_takes_every_feature(api: ApiServer, values: Path) -> None:
     """Validated and admitted for real: names, selectors, probes, custom resources."""
