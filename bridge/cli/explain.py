@@ -50,7 +50,7 @@ def explain(*, file: Path, source: str | None, as_json: bool, show_credentials: 
     body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     explained = _explained(found, chosen, body)
     if not show_credentials:
-        explained = explained.without_credentials()
+        explained = explained.without_credentials(found.config)
     if as_json:
         click.echo(explained.as_json())
     else:

@@ -104,10 +104,13 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
             events=events,
         )
 
-    def without_credentials(self) -> Self:
-        """As it may be shown."""
+    def without_credentials(self, config: Config) -> Self:
+        """As it may be shown; the configuration says whether values are whole events."""
+        whole = config.event_format == "structured"
         events = tuple(
-            msgspec.structs.replace(event, records=tuple(_masked(record, event) for record in event.records))
+            msgspec.structs.replace(
+                event, records=tuple(_masked(record, event, whole=whole) for record in event.records)
+            )
             for event in self.events
         )
         return msgspec.structs.replace(self, events=events)
@@ -150,10 +153,10 @@ def _record(config: Config, record: Record) -> ExplainedRecord:
     )
 
 
-def _masked(record: ExplainedRecord, event: ExplainedEvent) -> ExplainedRecord:
+def _masked(record: ExplainedRecord, event: ExplainedEvent, *, whole: bool) -> ExplainedRecord:
     try:
         value = msgspec.json.decode(record.value)
-        if isinstance(value, dict) and "specversion" in value:
+        if whole:
             value["data"] = masked(value.get("data"), hide=event.sensitive)
         else:
             value = masked(value, hide=event.sensitive)

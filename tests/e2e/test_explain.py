@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from bridge.cli.explained import Explained, _masked
 from bridge.providers import PROVIDERS
 from tests.generated import ROOT
 from tests.processes import BridgeProcess, run_here
@@ -131,6 +133,16 @@ def test_all_of_a_credential_is_hidden_by_its_type_not_only_by_names() -> None:
     body = b'{"event":"connection.auth","deviceId":7,"data":{"code":"sesame"},"timestamp":"2026-03-02T08:00:00Z"}'
     assert "sesame" not in run_here("explain", "-", env={}, stdin=body).output
     assert "sesame" in run_here("explain", "-", "--show-credentials", env={}, stdin=body).output
+
+
+def test_data_that_look_like_an_event_hide_no_less() -> None:
+    body = (GOLDENS / "connection.auth.pairing.in.json").read_bytes()
+    _, said, _ = explain(body, "--show-credentials", env={"BRIDGE_EVENT_FORMAT": "binary"})
+    (event,) = msgspec.json.decode(json.dumps(said), type=Explained).events
+    value = msgspec.Raw(b'{"specversion": "1.0", "data": {}, "code": "sesame"}')
+    record = msgspec.structs.replace(event.records[0], value=value)
+    assert "sesame" not in str(_masked(record, event, whole=False).value)
+    assert "sesame" in str(_masked(record, event, whole=True).value), "what is beside the data is no credential"
 
 
 @pytest.mark.parametrize("depth", [300, 480, 600, 900, 970])
