@@ -16,16 +16,14 @@ from bridge.routing import Found, Table
 
 __all__ = ["Row", "routes"]
 
-_NAMED_BY_PAYLOAD = "*"
-
 
 class Row(msgspec.Struct, frozen=True):
     """One event type of one source, as `--json` prints it.
 
     Attributes:
         source: the source's name.
-        type: the type's name; `*`: any other that payloads name.
-        topics: where its events go; none: they are dropped.
+        type: the type's name; with `*` in it: others that payloads name, as far as no row before takes them.
+        topics: where its events go, with `*` where the type's name will be; none: they are dropped.
         key: what of the event becomes the record's key.
         by: what decides: `rule 2`, `template`, `UNKNOWN=drop`.
         dataschema: the schema of the data.
@@ -78,18 +76,8 @@ def _rows(table: Table) -> Iterator[Row]:
     types = {event_type.name: event_type for event_type in source.types}
     for name, found in table.known.items():
         yield _row(source.name, name, types.get(name, source.fallback), found)
-    for pattern in table.open_patterns:
-        example = pattern.text.replace("{type}", _NAMED_BY_PAYLOAD)
-        topic = type(pattern)(example).topic(source.name, source.fallback.domain, "")
-        rule = next((rule for rule in table.rules if pattern in rule.topics), None)
-        decided = Found((), _NAMED_BY_PAYLOAD, rule)
-        by = "template" if rule is None else decided.by
-        yield msgspec.structs.replace(
-            _row(source.name, _NAMED_BY_PAYLOAD, source.fallback, decided),
-            topics=(topic,),
-            key="device" if rule is None else rule.key,
-            by=by,
-        )
+    for name, found in table.open_ways():
+        yield _row(source.name, name, source.fallback, found)
 
 
 def _row(source: str, name: str, event_type: EventType, found: Found) -> Row:

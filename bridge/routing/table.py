@@ -153,6 +153,16 @@ class Table:
         of_rules = (pattern for rule in self.rules if "*" in rule.type for pattern in rule.topics)
         return tuple(pattern for pattern in (self.template, *of_rules) if pattern.names_type)
 
+    def open_ways(self) -> Iterator[tuple[str, Found]]:
+        """For people: which types that payloads name go where; globs in the order of asking, `*` the last."""
+        rules = [rule for rule in self.rules if "*" in rule.type] if self.source.open_types else []
+        for rule in rules:
+            yield rule.type, self._decide_for(rule, rule.type, learned=True)
+            if rule.type == "*":
+                return
+        if self.source.open_types:
+            yield "*", self._decide_for(None, "*", learned=True)
+
     @property
     def open_prefixes(self) -> frozenset[str]:
         """What their topics are below."""
@@ -173,7 +183,9 @@ class Table:
         return Found(_each_once(routes), name, rule)
 
     def _decide_open(self, name: str, *, learned: bool) -> Found:
-        rule = self.rule_for(name)
+        return self._decide_for(self.rule_for(name), name, learned=learned)
+
+    def _decide_for(self, rule: Rule | None, name: str, *, learned: bool) -> Found:
         patterns, key = self._way(rule)
         routes: list[Route] = []
         for pattern in patterns:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.cli.routes import _rows
 from bridge.events.model import EventType
 from bridge.events.open_types import MAX_TYPE_CHARS, encode_type, open_type
 from bridge.events.schemas import all_schemas
@@ -185,3 +186,20 @@ def test_no_other_source_publishes_where_payloads_name_the_topics() -> None:
     assert "'events.hub.push'" in said
     assert "not below events.hub" in said
     assert tables("chatlevel:call -> events.hub-push; hub:push -> events.hub.x.y", HUB, CHATLEVEL)
+
+
+def test_routes_shows_where_named_types_go_in_the_order_of_asking() -> None:
+    rules = "hub:ci.* -> ci.all, by.{source}.{type} key={id}; hub:cd.* -> drop"
+
+    def shown(routes: str, *, open_topics: bool = True) -> list[tuple[str, tuple[str, ...], str, str]]:
+        rows = _rows(tables(routes, HUB, open_topics=open_topics)["hub"])
+        return [(row.type, row.topics, row.key, row.by) for row in rows if "*" in row.type]
+
+    first, second = ("ci.*", ("ci.all", "by.hub.ci.*"), "id", "rule 1"), ("cd.*", (), "", "rule 2")
+    assert shown(rules) == [first, second, ("*", ("events.hub.*",), "device", "template")]
+    assert shown(f"{rules}; hub:* -> rest") == [first, second, ("*", ("rest",), "device", "rule 3")]
+    assert shown(rules, open_topics=False) == [
+        ("ci.*", ("ci.all", "events.hub.unknown"), "id", "rule 1"),
+        second,
+        ("*", ("events.hub.unknown",), "device", "template"),
+    ]
