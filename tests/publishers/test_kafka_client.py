@@ -39,8 +39,8 @@ def test_the_library_is_the_minor_that_was_read() -> None:
 @pytest.mark.parametrize(
     ("owner", "names"),
     [
-        (Sender, ("_send_produce_req", "sender_task")),
-        (AIOKafkaClient, ("_on_connection_closed", "force_metadata_update", "set_topics")),
+        (Sender, ("_send_produce_req", "sender_task", "start")),
+        (AIOKafkaClient, ("_on_connection_closed", "_md_synchronizer", "force_metadata_update", "set_topics")),
         (AIOKafkaConnection, ("connected", "close")),
         (MessageAccumulator, ("drain_by_nodes", "add_batch")),
     ],

@@ -43,13 +43,18 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not ty
         self._on_disconnect = on_disconnect
         self.client._on_connection_closed = self._connection_closed  # noqa: SLF001
 
-    async def start(self) -> None:
-        """Connect to the cluster and get a producer id.
+    async def start_with(self, metadata: Any) -> None:  # noqa: ANN401 -- the library's
+        """Start with what a first connection told of the cluster, and get a producer id.
+
+        Not the library's `start`: its first connection stays open when it is cancelled.
 
         Raises:
             KafkaError: it did not work. It may also take for ever: the caller owns the deadline, and must `abandon`.
         """
-        await super().start()
+        client = self.client
+        client.cluster.update_metadata(metadata)
+        client._sync_task = asyncio.create_task(client._md_synchronizer())  # noqa: SLF001
+        await self._sender.start()
         self._sender.sender_task.add_done_callback(lambda _task: self._on_death())
 
     async def ask(self, request: Any, *, node: int | None = None, timeout_s: float = 1.0) -> Any:  # noqa: ANN401 -- the library's requests

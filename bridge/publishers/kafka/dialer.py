@@ -72,11 +72,10 @@ class Dialer:
         self._next += 1
         options = client_options(settings)
         async with asyncio.timeout(_DIAL_TIMEOUT_S):
-            await _knock(server, options)
+            metadata = await _knock(server, options)
         link = Link(
             {
                 **options,
-                "bootstrap_servers": server,
                 "compression_type": settings.compression,
                 "max_batch_size": MAX_BATCH_BYTES,
                 "retry_backoff_ms": _BACKOFF_MS,
@@ -84,7 +83,7 @@ class Dialer:
         )
         try:
             async with asyncio.timeout(_DIAL_TIMEOUT_S):
-                await link.producer.start()
+                await link.producer.start_with(metadata)
         except TimeoutError:
             await link.close()
             raise CannotConnect(_ADVERTISED) from None
@@ -94,8 +93,8 @@ class Dialer:
         return link
 
 
-async def _knock(server: str, options: dict[str, Any]) -> None:
-    """Connect and log in once, because here the library raises what is wrong, and later it only logs it.
+async def _knock(server: str, options: dict[str, Any]) -> Any:  # noqa: ANN401 -- the library's
+    """Connect, log in and ask who is in the cluster; here the library raises what is wrong, later it only logs it.
 
     Raises:
         Exception: why not.
@@ -106,18 +105,19 @@ async def _knock(server: str, options: dict[str, Any]) -> None:
     try:
         connection = await create_conn(host.strip("[]"), int(port), **options)
         answer = await connection.send(MetadataRequest([]))
-        refused = not answer.brokers
     except AssertionError as error:  # how the library takes answers that it does not expect
         raise KafkaError from error
-    except KafkaConnectionError:
-        refused = True
-        if not (by_token and connection):
-            raise
+    except KafkaConnectionError as error:
+        if by_token and connection is not None:
+            raise AuthenticationFailedError from error
+        raise
     finally:
         if connection is not None:
             connection.close()
-    if by_token and refused:
-        raise AuthenticationFailedError  # the library takes a refused token for a good one, and goes on
+    if not answer.brokers:
+        # The library takes a refused token for a good one, and the broker's answer to what follows for an empty one.
+        raise AuthenticationFailedError if by_token else KafkaConnectionError
+    return answer
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:

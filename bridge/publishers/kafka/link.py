@@ -27,7 +27,7 @@ class Link:
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
-        """Not yet open: `producer.start` does it."""
+        """Not yet open: `producer.start_with` does it."""
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[str] = loop.create_future()
         self.spoiled: asyncio.Future[str] = loop.create_future()
