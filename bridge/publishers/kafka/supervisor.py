@@ -126,8 +126,8 @@ class Supervisor:
         finally:
             self.outbox.detach()
             looking.cancel()
+            await link.close()  # before anything else is waited for: a second cancellation would leave it open
             await asyncio.wait([looking])
-            await link.close()
         self._grace.begin()
         self._status.lost(link.ended.result())
         if loop.time() - began < _STABLE_S:
