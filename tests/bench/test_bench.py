@@ -8,6 +8,7 @@ import pytest
 from tests.bench.systems import BROKERS
 
 
+@pytest.mark.system  # half a minute
 @pytest.mark.parametrize("broker", BROKERS)
 def test_the_bench_runs_and_prints_its_tables(broker: str) -> None:
     options = ["--broker", broker, "--connections", "2", "--seconds", "0.5", "--rounds", "1"]

@@ -167,6 +167,7 @@ def health(name: str, running: BridgeProcess) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.system
 def test_an_event_reaches_the_nats_of_the_file(
     bridge: Callable[..., BridgeProcess], nats: ComposedNats, tmp_path: Path
 ) -> None:
@@ -179,6 +180,7 @@ def test_an_event_reaches_the_nats_of_the_file(
     assert httpx.get(monitoring + check.path).json() == {"status": "ok"}
 
 
+@pytest.mark.system
 def test_an_event_reaches_the_kafka_of_the_file(
     bridge: Callable[..., BridgeProcess], kafka: ComposedKafka, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ from tests.kafka_operator import KafkaOperator, stored_in_kafka
 from tests.kafka_security import Security, oauth_token, stranger_token
 from tests.servers import started
 
+pytestmark = pytest.mark.system  # of the tests' own broker; `make test` has seen it work in every other Kafka test
+
 HEADERS = [("ce_id", b"1"), ("content-type", b"application/json")]
 
 
