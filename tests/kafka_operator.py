@@ -9,7 +9,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from aiokafka.protocol.api import Request
 from aiokafka.structs import ConsumerRecord
@@ -189,7 +189,7 @@ async def stored_in_kafka(bootstrap: str, topic: str, **options: Any) -> list[Co
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", **options)
     await consumer.start()
     try:
-        numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
+        numbers = (await _metadata(consumer)).partitions_for_topic(topic)
         assert numbers, f"there is no topic {topic}"
         partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
         consumer.assign(partitions)
@@ -202,3 +202,13 @@ async def stored_in_kafka(bootstrap: str, topic: str, **options: Any) -> list[Co
         return sorted(records, key=lambda record: (record.partition, record.offset))
     finally:
         await consumer.stop()
+
+
+async def _metadata(consumer: AIOKafkaConsumer) -> Any:
+    """Asked again where a broker that has just come back does not answer yet."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while True:
+            try:
+                return await consumer._client.fetch_all_metadata()
+            except KafkaError:
+                await asyncio.sleep(0.1)

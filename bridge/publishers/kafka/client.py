@@ -94,6 +94,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not ty
         for connection in list(client._conns.values()):  # noqa: SLF001 -- one may have come up meanwhile
             _drop(connection)
         client._conns.clear()  # noqa: SLF001
+        await asyncio.sleep(0)  # the connections' reading tasks were cancelled, and end in the next turn of the loop
 
     async def _track(self, node_id: int, batches: dict[Any, Any]) -> None:
         """A produce request. The library forgets these tasks when its sender is cancelled."""
