@@ -138,7 +138,7 @@ class PublisherContract:
         before = tasks()
         async with asyncio.timeout(2.5):
             await publisher.close()
-        assert tasks() <= before, "close leaves no task of its own"
+        assert not (left := tasks() - before), f"close leaves no task of its own: {left}"
 
     # ---- life
 

@@ -21,6 +21,7 @@ __all__ = ["Producer", "stop_consumer"]
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 _STOP_S = 1.0
+_AGAIN_S = 0.02
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not typed
@@ -84,13 +85,14 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not ty
         """
         self._closed = True
         client = self.client
-        tasks = [self._sender.sender_task, client._sync_task, *self._requests]  # noqa: SLF001
-        tasks = [task for task in tasks if task is not None]
-        for task in tasks:
-            task.cancel()
-        for connection in list(client._conns.values()):  # noqa: SLF001
-            _drop(connection)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        own = [task for task in (self._sender.sender_task, client._sync_task) if task is not None]  # noqa: SLF001
+        # Again until all have ended: a request may have been handed over and not begun when we looked first.
+        while pending := [task for task in (*own, *self._requests) if not task.done()]:
+            for task in pending:
+                task.cancel()
+            for connection in list(client._conns.values()):  # noqa: SLF001
+                _drop(connection)
+            await asyncio.wait(pending, timeout=_AGAIN_S)
         for connection in list(client._conns.values()):  # noqa: SLF001 -- one may have come up meanwhile
             _drop(connection)
         client._conns.clear()  # noqa: SLF001
