@@ -1,13 +1,12 @@
 """Records to a NATS JetStream stream: published with an id, and done when the stream says it has them."""
 
-import asyncio
 import contextlib
-import itertools
 
 import msgspec
 
 from bridge.errors import BrokerUnavailable, RecordRefused, RecordTooLarge
-from bridge.publishers.base import BrokerHealth, HeaderDialect, Record
+from bridge.publishers.base import HeaderDialect, Record
+from bridge.publishers.life import Life
 from bridge.publishers.nats.answers import PubAck, Verdict, decode_ack, judge
 from bridge.publishers.nats.link import Entry
 from bridge.publishers.nats.outbox import Outbox
@@ -18,41 +17,29 @@ from bridge.publishers.nats.supervisor import Supervisor
 
 __all__ = ["NatsPublisher"]
 
-_DRAIN_S = 1.0
-_STOP_S = 0.5
-# Callers cancel for reasons of their own; so many in a row, without one answer in between, are the broker's.
-_MAX_UNANSWERED = 3
 
-
-class NatsPublisher:
+class NatsPublisher(Life):
     """See `bridge.publishers.base.Publisher` for what it promises.
 
     One link at a time. Whatever goes wrong with it, it is dropped and another one made; records under way then go
     over the next link with the same id, so the stream keeps one copy.
     """
 
+    kind = "nats"
+    silence = "the broker does not acknowledge records in time"
     dialect = HeaderDialect(
         prefix="ce-", content_type="Content-Type", percent_encode=True, data_content_type="ce-datacontenttype"
     )
 
+    _status: NatsStatus
+    _outbox: Outbox
+    _supervisor: Supervisor
+
     def __init__(self, settings: NatsSettings) -> None:
-        self._tokens = itertools.count(1)
+        super().__init__()
         self._status = NatsStatus(settings)
         self._outbox = Outbox(self._on_stalled)
         self._supervisor = Supervisor(settings, self._outbox, self._status, self._tokens)
-        self._task: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop
-        self._unanswered = 0
-
-    async def start(self) -> None:
-        """Begin connecting."""
-        if self._task is not None or self._closing is not None:
-            raise RuntimeError("a publisher is started once")
-        self._loop = asyncio.get_running_loop()
-        self._outbox.hold()
-        self._status.started()
-        self._task = asyncio.create_task(self._supervisor.run(), name="nats-supervisor")
 
     async def publish(self, record: Record) -> None:
         """Return when the stream has the record."""
@@ -72,33 +59,6 @@ class NatsPublisher:
         except BaseException:
             self._forget(entry)
             raise
-
-    def health(self) -> BrokerHealth:
-        """The state now."""
-        return self._status.health
-
-    async def wait_ready(self) -> None:
-        """Return when ready."""
-        await self._status.ready.wait()
-
-    async def close(self) -> None:
-        """Wait a moment for what is under way, then drop the link."""
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(), name="nats-close")
-        await asyncio.shield(self._closing)
-
-    async def _close(self) -> None:
-        self._status.closed()
-        if self._task is None:
-            return
-        under_way = self._outbox.shut("the publisher is closed")
-        if under_way:
-            await asyncio.wait([entry.future for entry in under_way], timeout=_DRAIN_S)
-        self._task.cancel()
-        await asyncio.wait([self._task], timeout=_STOP_S)
-        for entry in under_way:
-            reason = "the publisher was closed while the record was under way"
-            entry.fail(BrokerUnavailable(reason, maybe_stored=True))
 
     def _second_try(self, entry: Entry, record: Record, ack: PubAck) -> None:
         """Send the record again if that can help, else raise."""
@@ -124,7 +84,7 @@ class NatsPublisher:
                 raise RecordRefused(f"the broker refuses the record: {said}")
             case _:
                 self._status.publish_failed(f"the stream takes no records: {said}", self._loop.time())
-                self._supervisor.probe_soon()
+                self._supervisor.look_soon()
                 reason = f"the stream does not take the record: {said}"
                 raise BrokerUnavailable(reason, maybe_stored=entry.losses > 0)
 
@@ -135,21 +95,9 @@ class NatsPublisher:
         if self._status.doubt is not None:
             self._status.publish_succeeded()
 
-    def _forget(self, entry: Entry) -> None:
-        """The caller has its error, or has gone: keep nothing."""
-        waited_in_vain = entry.future.cancelled() and entry.token in entry.home
-        entry.home.pop(entry.token, None)
-        if not entry.future.done():
-            entry.future.cancel()
-        elif not entry.future.cancelled():
-            error = entry.future.exception()  # which also marks it as seen, if the caller was cancelled meanwhile
-            if isinstance(error, BrokerUnavailable) and self._outbox.link is not None:
-                self._status.publish_failed(str(error), self._loop.time())
-        if waited_in_vain:
-            self._unanswered += 1
-            if self._unanswered >= _MAX_UNANSWERED:
-                self._status.publish_failed("the broker does not acknowledge records in time", self._loop.time())
-                self._supervisor.probe_soon()
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, BrokerUnavailable) and self._outbox.link is not None:
+            self._status.publish_failed(str(error), self._loop.time())
 
     def _on_stalled(self) -> None:
         missing = self._status.missing
@@ -158,7 +106,7 @@ class NatsPublisher:
         else:
             reason = "nobody takes records just now: the stream is missing, or elects a leader"
             self._status.publish_failed(reason, self._loop.time())
-        self._supervisor.probe_soon()
+        self._supervisor.look_soon()
 
 
 def _decoded(answer: bytes) -> PubAck:

@@ -42,7 +42,7 @@ class Supervisor:
         self._probe_wanted = asyncio.Event()
         self._grace = Grace(self._give_up)
 
-    def probe_soon(self) -> None:
+    def look_soon(self) -> None:
         """Something is wrong with publishing: look at the stream again."""
         self._probe_wanted.set()
 
