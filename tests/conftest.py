@@ -28,24 +28,35 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsAddres
         yield server
 
 
-class NatsSpace:
-    """Names on the shared server that belong to one test.
+class Space:
+    """Names on a shared broker that belong to one test.
+
+    Attributes:
+        token: in all of them.
+        prefix: of topics, and of Kafka's groups.
+    """
+
+    def __init__(self) -> None:
+        self.token = secrets.token_hex(6)
+        self.prefix = f"test.{self.token}"
+
+    def topic(self, name: str = "a") -> str:
+        """A topic of this test; on Kafka whoever needs it creates it."""
+        return f"{self.prefix}.{name}"
+
+
+class NatsSpace(Space):
+    """On the shared NATS.
 
     Attributes:
         url: of the server.
         stream: a stream's name; whoever needs it creates it.
-        prefix: of subjects.
     """
 
     def __init__(self, url: str) -> None:
-        token = secrets.token_hex(6)
+        super().__init__()
         self.url = url
-        self.stream = f"TEST_{token}"
-        self.prefix = f"test.{token}"
-
-    def topic(self, name: str = "a") -> str:
-        """A subject of this test."""
-        return f"{self.prefix}.{name}"
+        self.stream = f"TEST_{self.token}"
 
 
 @pytest.fixture
@@ -69,21 +80,16 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaAddr
         yield server
 
 
-class KafkaSpace:
-    """Names on the shared Kafka that belong to one test.
+class KafkaSpace(Space):
+    """On the shared Kafka.
 
     Attributes:
         bootstrap: of the broker.
-        prefix: of topics and groups.
     """
 
     def __init__(self, bootstrap: str) -> None:
+        super().__init__()
         self.bootstrap = bootstrap
-        self.prefix = f"test.{secrets.token_hex(6)}"
-
-    def topic(self, name: str = "a") -> str:
-        """A topic of this test; whoever needs it creates it."""
-        return f"{self.prefix}.{name}"
 
 
 @pytest.fixture
