@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help run test system image wheelhouse check lint types fmt gen lock fresh bench clean
+.PHONY: help run test system faults image wheelhouse check lint types fmt gen lock fresh bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ system: wheelhouse $(BIN)/.system ## image, chart, Kubernetes: installs what it 
 	@tests/system/setup.sh
 	@$(BIN)/python -m pytest -m system
 
+faults: $(BIN)/.dev ## brokers, disks and the bridge killed, frozen, cut off and full, as root: what became of every event
+	@tests/faults/setup.sh
+	@$(BIN)/python -m pytest -q -s -p no:randomly -m "" -k test_row_ tests/faults
+
 IMAGE ?= webhook-bridge
 IMAGE_ARCH ?= $(patsubst arm64,aarch64,$(shell uname -m))
 BUILDER ?= docker
@@ -33,7 +37,7 @@ wheelhouse: $(BIN)/.run ## what the image installs, by its hashes, into ./wheelh
 	@for name in build image; do \
 	  $(PIP) download --require-hashes --dest wheelhouse $(WHEELS_FOR) -r requirements/$$name.txt || exit 1; done
 
-check: lint types test system ## what CI runs
+check: lint types test system faults ## what CI runs
 
 lint: $(BIN)/.dev ## format, lint, import rules, generated files fresh
 	@$(BIN)/ruff format --check .

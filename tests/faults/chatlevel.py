@@ -1,0 +1,192 @@
+"""Chatlevel under load: posts events at a steady rate, tries each again by its plan, and keeps a log of all it did.
+
+Its plan of 30 s, 1 min, 5 min and 1 h goes sixty times as fast. It sends the next event of a device without waiting for
+retries of an earlier one, as the real one does. Each attempt is a connection of its own: what a client library's pool
+takes at hundreds of requests under way would be measured as the bridge's.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Self
+from urllib.parse import urlsplit
+
+from tests.faults.history import CUT, REFUSED, Attempt, Delivery, Read
+
+__all__ = ["Chatlevel", "event_read"]
+
+RETRIES_S = (0.5, 1.0, 5.0, 60.0)
+_PATIENCE_S = 15.0  # the provider's own timeout; not stated by Chatlevel
+_FINISH_S = 60.0
+_UNAVAILABLE = 503
+_FIRST_DEVICE = 480_001
+
+
+class Chatlevel:
+    """`async with Chatlevel(url, rate=100) as provider:` posts until it is finished.
+
+    Attributes:
+        history: all events so far, in the order of their first attempts.
+        acknowledged: how many were answered with success.
+        refused: how many attempts were answered 503.
+        under_way: how many attempts wait for their answer now.
+    """
+
+    def __init__(self, url: str, *, rate: float = 100, devices: int = 10, text_bytes: int = 0) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            url: of the webhook, with its token.
+            rate: new events a second.
+            devices: keys that take turns.
+            text_bytes: what each message is filled up with.
+        """
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nconnection: close\r\n"
+        self._rate = rate
+        self._devices = devices
+        self._filling = "x" * text_bytes
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._load: asyncio.Task[None]
+        self._stopped = asyncio.Event()
+        self._an_hour_later = asyncio.Event()
+        self._news = asyncio.Condition()
+        self.history: list[Delivery] = []
+        self.acknowledged = 0
+        self.refused = 0
+        self.under_way = 0
+        self._settled = 0
+
+    async def __aenter__(self) -> Self:
+        self._load = asyncio.create_task(self._post_steadily())
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        tasks = {self._load, *self._tasks}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def more_acknowledged(self, count: int, within_s: float = 20.0) -> None:
+        """Return when so many more events than now were answered with success."""
+        wanted = self.acknowledged + count
+        await self._until(lambda: self.acknowledged >= wanted, within_s)
+
+    async def more_refused(self, count: int, within_s: float = 20.0) -> None:
+        """Return when so many more attempts than now were answered 503."""
+        wanted = self.refused + count
+        await self._until(lambda: self.refused >= wanted, within_s)
+
+    async def finish(self) -> None:
+        """Send nothing new, try the rest again; what waits for the last attempt need not wait its hour."""
+        self._stopped.set()
+        await self._load
+        self._an_hour_later.set()
+        await self._until(lambda: self._settled == len(self.history), _FINISH_S)
+
+    async def _until(self, condition: Callable[[], bool], within_s: float) -> None:
+        try:
+            async with asyncio.timeout(within_s), self._news:
+                await self._news.wait_for(condition)
+        except TimeoutError:
+            counts = f"{len(self.history)} events, {self.acknowledged} acknowledged, {self.refused} attempts refused"
+            raise AssertionError(f"not within {within_s:g} s; {counts}") from None
+
+    async def _post_steadily(self) -> None:
+        began = time.monotonic()
+        while not self._stopped.is_set():
+            number = len(self.history)
+            pause_s = began + number / self._rate - time.monotonic()
+            if pause_s > 0:
+                await asyncio.sleep(pause_s)
+            delivery = Delivery(
+                id=f"3EB0{number:016X}",
+                key=str(_FIRST_DEVICE + number % self._devices),
+                counter=number // self._devices,
+            )
+            self.history.append(delivery)
+            task = asyncio.create_task(self._deliver(delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        request = self._request(delivery)
+        for pause_s in (0.0, *RETRIES_S):
+            await self._wait(pause_s)
+            self.under_way += 1
+            attempt = await self._attempt(request)
+            self.under_way -= 1
+            delivery.attempts.append(attempt)
+            self.acknowledged += attempt.succeeded
+            self.refused += attempt.status == _UNAVAILABLE
+            if attempt.succeeded:
+                break
+            await self._tell()
+        else:
+            delivery.given_up = True
+        self._settled += 1
+        await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def _wait(self, pause_s: float) -> None:
+        if pause_s < RETRIES_S[-1]:
+            await asyncio.sleep(pause_s)
+            return
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._an_hour_later.wait()
+        except TimeoutError:
+            pass
+
+    async def _attempt(self, request: bytes) -> Attempt:
+        sent, status, code = time.monotonic(), REFUSED, ""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                reader, writer = await asyncio.open_connection(self._host, self._port)
+                status = CUT
+                try:
+                    writer.write(request)
+                    answer = await reader.read()
+                finally:
+                    writer.transport.abort()
+        except (OSError, TimeoutError):
+            return Attempt(sent, time.monotonic(), status)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        if body:
+            status = int(head.split(b" ", 2)[1])
+            code = json.loads(body).get("error", "")
+        return Attempt(sent, time.monotonic(), status, code)
+
+    def _request(self, delivery: Delivery) -> bytes:
+        person = "5511912340000"
+        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        event = {
+            "event": "message.received",
+            "deviceId": int(delivery.key),
+            "data": {
+                "id": delivery.id,
+                "from": person,
+                "fromType": "pn",
+                "lid": None,
+                "phoneNumber": person,
+                "pushName": "Ana",
+                "content": {"text": f"{delivery.counter} {self._filling}"},
+                "type": "text",
+            },
+            "timestamp": timestamp,
+        }
+        body = json.dumps(event).encode()
+        return f"{self._head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def event_read(value: bytes) -> Read:
+    """A record's value, as a consumer takes it."""
+    event = json.loads(value)
+    data = event["data"]
+    return Read(data["message_id"], event["partitionkey"], int(data["content"]["text"].split()[0]))
