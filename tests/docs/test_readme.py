@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 from bridge.providers import PROVIDERS
 from tests.conftest import KafkaSpace
+from tests.docs.consumers import consumes
 from tests.generated import ROOT, examples, files
 from tests.processes import BridgeProcess, on_kafka, run_here
 
@@ -85,28 +84,17 @@ def test_every_example_of_the_help_runs(
         assert result.exit_code == 0, f"{example.line}: {result.output}"
 
 
-def consumes(code: str, sent: str) -> None:
-    with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True) as consumer:
-        assert consumer.stdout
-        line = consumer.stdout.readline()
-        consumer.kill()
-    assert sent.split('"')[3] in line
-    assert "+5511912340000 Bom dia!" in line
-
-
 def test_the_nats_consumer_of_the_readme_consumes(bridge: Callable[..., BridgeProcess]) -> None:
     running = bridge().start()
-    sent = running.cli("send").stdout
     code, _kafka = blocks("python")
     assert "nats://127.0.0.1:4222" in code
-    consumes(code.replace("nats://127.0.0.1:4222", running.nats_url), sent)
+    consumes(code.replace("nats://127.0.0.1:4222", running.nats_url), running)
 
 
 def test_the_kafka_consumer_of_the_readme_consumes(
     bridge: Callable[..., BridgeProcess], kafka_space: KafkaSpace
 ) -> None:
     running = on_kafka(bridge, kafka_space)
-    sent = running.cli("send").stdout
     _nats, code = blocks("python")
     own = {
         "127.0.0.1:9092": kafka_space.bootstrap,
@@ -116,7 +104,7 @@ def test_the_kafka_consumer_of_the_readme_consumes(
     for name, ours in own.items():
         assert f'"{name}"' in code
         code = code.replace(name, ours)
-    consumes(code, sent)
+    consumes(code, running)
 
 
 def test_the_makefile_has_what_design_and_ci_call() -> None:
