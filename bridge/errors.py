@@ -6,6 +6,9 @@ BridgeError
 ├── VerificationFailed       the sender did not prove who it is
 ├── DeviceNotAllowed         proven, but the device is not on the source's list
 ├── UndecodableBody          proven, but not what the provider's format says
+├── SpoolError               the spool did not take it: not open, or closed
+│   ├── SpoolFull            no room now; takes again when there is
+│   └── SpoolFailed          the disk can no longer be believed: nothing is taken until the next start
 └── PublishError             the broker does not (yet) have the record
     ├── BrokerUnavailable    try again later: down, full, no leader, no stream
     └── RecordRefused        never will be taken as it is
@@ -27,6 +30,9 @@ __all__ = [
     "PublishError",
     "RecordRefused",
     "RecordTooLarge",
+    "SpoolError",
+    "SpoolFailed",
+    "SpoolFull",
     "UndecodableBody",
     "VerificationFailed",
 ]
@@ -73,6 +79,22 @@ class UndecodableBody(BridgeError):
     """The body is not what the provider's format says.
 
     The message names the place and the expectation (`$.data.id: expected str, got int`), never the content.
+    """
+
+
+class SpoolError(BridgeError):
+    """The spool did not take an event, or could not give one."""
+
+
+class SpoolFull(SpoolError):
+    """There is no room: its bound is reached, or the disk is full. It takes events again when there is room."""
+
+
+class SpoolFailed(SpoolError):
+    """A write, an fsync or a read of the disk failed.
+
+    What the system holds in memory may be other than what is on the disk, and a second fsync would call it good. So
+    nothing is taken any more until the next start has looked at what is there.
     """
 
 

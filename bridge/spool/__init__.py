@@ -1,0 +1,1 @@
+"""What keeps events on disk while the broker does not take them."""
