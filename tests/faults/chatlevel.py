@@ -59,6 +59,7 @@ class Chatlevel:
         self.refused = 0
         self.under_way = 0
         self._settled = 0
+        self._stood_still_s = 0.0
 
     async def __aenter__(self) -> Self:
         self._load = asyncio.create_task(self._post_steadily())
@@ -69,6 +70,10 @@ class Chatlevel:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def at_most(self, seconds: float) -> float:
+        """A bar for times, moved by what this machine itself stood still: busy with others, it does so for seconds."""
+        return seconds + 2 * self._stood_still_s
 
     async def more_acknowledged(self, count: int, within_s: float = 20.0) -> None:
         """Return when so many more events than now were answered with success."""
@@ -102,6 +107,7 @@ class Chatlevel:
             pause_s = began + number / self._rate - time.monotonic()
             if pause_s > 0:
                 await asyncio.sleep(pause_s)
+                self._stood_still_s = max(self._stood_still_s, time.monotonic() - began - number / self._rate)
             delivery = Delivery(
                 id=f"3EB0{number:016X}",
                 key=str(_FIRST_DEVICE + number % self._devices),

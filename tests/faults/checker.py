@@ -35,6 +35,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         given_up: ids.
         strange: records.
         copies: by cause.
+        most_copies: of one event.
         disordered: ids that came too late on their topic.
         answers: attempts by status.
         slowest_s: the longest that an answer took.
@@ -47,6 +48,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     given_up: tuple[str, ...]
     strange: tuple[Read, ...]
     copies: dict[str, int]
+    most_copies: int
     disordered: tuple[str, ...]
     answers: dict[int, int]
     slowest_s: float
@@ -71,6 +73,7 @@ def check(history: Sequence[Delivery], found: Sequence[Read]) -> Verdict:
         given_up=tuple(delivery.id for delivery in history if delivery.given_up and delivery.id not in stored),
         strange=tuple(read for read in found if expected.get(read.id) != read),
         copies=_copies(history, stored),
+        most_copies=max(stored.values(), default=1) - 1,
         disordered=tuple(_disordered({delivery.id: delivery for delivery in history}, found)),
         answers=dict(Counter(attempt.status for attempt in attempts)),
         slowest_s=max((attempt.ended - attempt.sent for attempt in attempts if attempt.answered), default=0.0),

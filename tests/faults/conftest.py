@@ -1,16 +1,17 @@
 """The fault matrix: each row a test on real processes, run by `make faults`; a few of them in `make test`, too."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.brokers import NatsServer, nats_cluster
 from tests.faults.brokers import Broker, KafkaBroker, NatsBroker
 from tests.faults.stage import Stage
-from tests.kafka import KafkaServer
+from tests.kafka import KafkaServer, kafka_cluster
 from tests.processes import BridgeProcess, bridge
+from tests.servers import LeashedServer
 
 __all__ = ["bridge"]
 
@@ -46,10 +47,23 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """One for all rows, for it takes seconds to start; each row mends what it broke."""
-    with KafkaServer(tmp_path_factory.mktemp("faults-kafka")) as server:
-        yield server
+def kafka_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], list[KafkaServer]]]:
+    """A node or a cluster for all rows, for they take seconds to start; each row mends what it broke."""
+    made: dict[int, list[KafkaServer]] = {}
+
+    def of_size(size: int) -> list[KafkaServer]:
+        for other, nodes in made.items():
+            if other != size:  # not at once, for each takes 300 MB
+                _end(nodes)
+        if size not in made:
+            config = f"min.insync.replicas={(size + 1) // 2}"
+            made[size] = kafka_cluster(tmp_path_factory.mktemp("faults-kafka"), size, config)
+        _mend(made[size])
+        return made[size]
+
+    yield of_size
+    for some in made.values():
+        _end(some)
 
 
 MakeStage = Callable[..., Stage]
@@ -59,40 +73,44 @@ MakeStage = Callable[..., Stage]
 async def stage(
     request: pytest.FixtureRequest, tmp_path: Path, bridge: Callable[..., BridgeProcess]
 ) -> AsyncIterator[MakeStage]:
-    """Set the stage of a row: `stage("kafka", spool=True, **settings)`."""
+    """Set the stage of a row: `stage("kafka", nodes=3, spool=True, **settings)`."""
     stages: list[Stage] = []
-    with ExitStack() as brokers:
 
-        def make(kind: str, broker: Broker | None = None, *, spool: bool = False, **settings: str) -> Stage:
-            if broker is None and kind == "nats":
-                broker = brokers.enter_context(NatsBroker.started(tmp_path))
-            elif broker is None:
-                node = request.getfixturevalue("kafka_node")
-                brokers.callback(_mend, node)
-                broker = KafkaBroker(node)
-            if spool:
-                settings["BRIDGE_SPOOL"] = "on"
-            made = Stage(_row_name(request.node.name), broker, bridge, **settings)
-            stages.append(made)
-            return made
+    def make(kind: str, broker: Broker | None = None, *, nodes: int = 1, spool: bool = False, **settings: str) -> Stage:
+        if broker is None and kind == "nats":
+            servers = nats_cluster(tmp_path / "nats", nodes) if nodes > 1 else [NatsServer(tmp_path / "nats")]
+            request.addfinalizer(lambda: _end(servers))
+            _mend(servers)
+            broker = NatsBroker(*servers)
+        elif broker is None:
+            broker = KafkaBroker(*request.getfixturevalue("kafka_nodes")(nodes))
+        if spool:
+            settings["BRIDGE_SPOOL"] = "on"
+        made = Stage(_row_name(request.node.name), broker, bridge, **settings)
+        stages.append(made)
+        return made
 
-        async with AsyncExitStack() as closing:
-            closing.push_async_callback(_close, stages)
-            yield make
-        for one in stages:
-            request.node.user_properties.append(("faults", one.figures.shown()))
-
-
-async def _close(stages: list[Stage]) -> None:
+    yield make
     for one in stages:
         await one.close()
+        request.node.user_properties.append(("faults", one.figures.shown()))
 
 
-def _mend(server: KafkaServer) -> None:
-    if server.pid is None:
-        server.start()
-    else:
-        server.resume()
+def _mend(servers: Sequence[LeashedServer]) -> None:
+    """All of them up and awake."""
+    for server in servers:
+        if server.pid is None:
+            server.launch()
+        else:
+            server.resume()
+    for server in servers:
+        server.await_ready()
+
+
+def _end(servers: Sequence[LeashedServer]) -> None:
+    for server in servers:
+        if server.pid is not None:
+            server.kill()
 
 
 def _row_name(test: str) -> str:

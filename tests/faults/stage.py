@@ -15,6 +15,7 @@ from tests.faults.brokers import Broker
 from tests.faults.chatlevel import Chatlevel
 from tests.faults.checker import Verdict, check
 from tests.processes import BridgeProcess, wait_until
+from tests.servers import LeashedServer
 
 __all__ = ["Figures", "Stage"]
 
@@ -63,7 +64,7 @@ class Stage:
     """What a row's test works with.
 
     Attributes:
-        broker: the one broker, or one of a cluster's nodes.
+        broker: one, or a cluster.
         bridge: the process.
         figures: what is printed of this row.
     """
@@ -73,7 +74,7 @@ class Stage:
 
         Args:
             row: how it is called in the table.
-            broker: started.
+            broker: it may be down.
             make: makes bridges that are ended with the test.
             settings: the bridge's, beyond the broker's.
         """
@@ -131,11 +132,18 @@ class Stage:
 
     # ---- the broker
 
-    async def kill_broker(self) -> None:
-        await asyncio.to_thread(self.broker.server.kill)
+    async def kill_brokers(self, *servers: LeashedServer) -> None:
+        """SIGKILL; all of them if none is named."""
+        for server in servers or self.broker.servers:
+            await asyncio.to_thread(server.kill)
 
-    async def start_broker(self) -> None:
-        await asyncio.to_thread(self.broker.server.start)
+    async def start_brokers(self) -> None:
+        """Those that are down."""
+        down = [server for server in self.broker.servers if server.pid is None]
+        for server in down:
+            await asyncio.to_thread(server.launch)
+        for server in down:
+            await asyncio.to_thread(server.await_ready)
 
     # ---- the end
 

@@ -63,7 +63,7 @@ def test_what_was_not_sent_so_is_strange(strange: Read) -> None:
 )
 def test_copies_are_told_by_their_cause(attempts: list[tuple[float, float, int]], cause: str) -> None:
     verdict = judged([read("a0")] * 3, [sent("a0", *attempts)])
-    assert verdict.copies == {cause: 2}
+    assert (verdict.copies, verdict.most_copies) == ({cause: 2}, 2)
     assert not verdict.disordered
 
 
