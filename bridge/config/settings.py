@@ -139,8 +139,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Annotated[
         Path,
         Meta(
-            description="Holds the embedded broker's store and the tokens made for sources without one. Must outlive "
-            "the process, and belongs to one bridge."
+            description="Holds the embedded broker's store, the spool and the tokens made for sources without one. "
+            "Must outlive the process, and belongs to one bridge."
         ),
     ] = Path("data")
     embedded_listen: Annotated[
@@ -264,6 +264,34 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "deadlines, and Kubernetes' `terminationGracePeriodSeconds` above it.",
         ),
     ] = 10_000
+    spool: Annotated[
+        Literal["off", "on"],
+        Meta(
+            description="`on`: while the broker does not take events they are kept in the data directory and answered "
+            "with success after an fsync, and published in order when it is back. Refused on tmpfs and network file "
+            "systems; whether the volume outlives this machine is for you to know. `off`: 503, and the provider "
+            "retries.",
+            extra={"group": "Spool"},
+        ),
+    ] = "off"
+    spool_max_bytes: Annotated[
+        int,
+        Meta(
+            ge=16_777_216,
+            le=1_099_511_627_776,
+            description="How large the spool may be. At 80 % readiness warns, at 95 % nothing more is taken (503); "
+            "nothing is ever evicted. A start reads all of it, about a second for 100 MB.",
+        ),
+    ] = 1_073_741_824
+    spool_min_free_bytes: Annotated[
+        int,
+        Meta(
+            ge=16_777_216,
+            le=1_099_511_627_776,
+            description="Nothing is spooled while the file system has less room than this: taking events out again "
+            "needs some, too.",
+        ),
+    ] = 67_108_864
     log_format: Annotated[
         Literal["auto", "json", "console"],
         Meta(

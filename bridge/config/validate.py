@@ -14,7 +14,8 @@ from bridge.config import validate_kafka, validate_nats  # noqa: F401 -- registe
 from bridge.config.rules import RULES, SOURCE_RULES, Given, pair, rule, source_rule
 from bridge.config.settings import Config, SourceConfig
 from bridge.config.values import Address
-from bridge.errors import Problem
+from bridge.errors import ConfigError, Problem
+from bridge.spool.files import refuse_unfit
 
 __all__ = ["TOKEN_SHAPE", "tokens_are_strong", "validate"]
 
@@ -79,6 +80,15 @@ def _data_dir_is_a_directory(config: Config, _given: Given) -> Iterator[Problem]
         return
     if exists and not is_directory:
         yield Problem("BRIDGE_DATA_DIR", "is a file", "a directory, which need not exist yet")
+
+
+@rule("BRIDGE_SPOOL", "BRIDGE_DATA_DIR")
+def _spool_is_on_a_disk(config: Config, _given: Given) -> Iterator[Problem]:
+    if config.spool == "on":
+        try:
+            refuse_unfit(config.data_dir)
+        except ConfigError as error:
+            yield from error.problems
 
 
 @rule("BRIDGE_TLS_CERT_FILE", "BRIDGE_TLS_KEY_FILE")

@@ -45,10 +45,10 @@ def refuse_unfit(directory: Path) -> None:
         raise ConfigError([Problem(_VARIABLE, found, expected)])
 
 
-def file_system(path: Path, mounts: Path = _MOUNTS) -> str | None:
+def file_system(path: Path, mounts: Path | None = None) -> str | None:
     """The type of the file system that the path is or would be on; None where the system does not tell."""
     try:
-        lines = mounts.read_text(errors="surrogateescape").splitlines()
+        lines = (mounts or _MOUNTS).read_text(errors="surrogateescape").splitlines()
     except OSError:
         return None
     target = os.path.realpath(path)

@@ -126,6 +126,30 @@ METRICS = (
         "Records that were on their way when a link to Kafka ended: sent over the next one, each may leave a copy.",
     ),
     Metric("bridge_embedded_exits_total", "counter", "Times the embedded broker ended by itself and was restarted."),
+    Metric("bridge_spool_accepting", "gauge", "1 while the spool would take an event; why not, /health/ready says."),
+    Metric("bridge_spool_rows", "gauge", "Records in the spool, that the broker has not acknowledged yet."),
+    Metric("bridge_spool_bytes", "gauge", "Disk space that they use."),
+    Metric("bridge_spool_max_bytes", "gauge", "`BRIDGE_SPOOL_MAX_BYTES`: at 95 % of it nothing more is taken."),
+    Metric("bridge_spool_oldest_seconds", "gauge", "Age of the oldest record in the spool; 0 while it is empty."),
+    Metric("bridge_spool_spooled_total", "counter", "Records that ever went into this spool, over restarts."),
+    Metric(
+        "bridge_spool_drained_total", "counter", "Records that ever left it since the broker had them, over restarts."
+    ),
+    Metric(
+        "bridge_spool_lost_total",
+        "counter",
+        "Records that were in the spool and are not, its file having been damaged; at most, over restarts.",
+    ),
+    Metric(
+        "bridge_spool_quarantined_total",
+        "counter",
+        "Damaged files of the spool that were set aside at a start and are kept in the data directory.",
+    ),
+    Metric(
+        "bridge_spool_canary_age_seconds",
+        "gauge",
+        "Since something was last written to the spool durably, which is tried each minute; NaN before the first time.",
+    ),
     Metric(
         "bridge_source_verified", "gauge", "0 for a source that takes events from anybody (VERIFY=none).", ("source",)
     ),

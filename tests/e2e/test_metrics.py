@@ -34,7 +34,10 @@ ELSEWHERE = {
     "bridge_broker_records_sent_again_total": "of Kafka",
 }
 # Its series begin when a file changes, which is no sender's doing: tests/e2e/test_rotation.py.
-BEGIN_LATER = {"bridge_files_reread_total"}
+# Those of the spool are there where it is on.
+BEGIN_LATER = {"bridge_files_reread_total"} | {
+    metric.name for metric in METRICS if metric.name.startswith("bridge_spool_")
+}
 SUFFIXES = ("_bucket", "_count", "_sum")
 
 

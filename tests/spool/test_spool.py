@@ -136,11 +136,11 @@ async def test_a_full_spool_refuses_warns_before_and_takes_again_after_a_drain(t
     warned_at = None
     while True:
         try:
-            await spool.append([entry(number, size=3000)])
+            await spool.append([entry(number + more, size=3000) for more in range(2)])
         except SpoolFull as error:
             assert "the spool is full" in str(error)  # noqa: PT017 -- the loop ends here
             break
-        number += 1
+        number += 2
         warned_at = warned_at or (spool.state().warning and spool.state().bytes)
     assert warned_at is not None
     assert 0.80 <= warned_at / bound < 0.82

@@ -45,6 +45,7 @@ def test_every_variable_is_in_the_table_and_in_the_example_once() -> None:
         "NATS",
         "Kafka",
         "Limits",
+        "Spool",
         "Logs",
     ]
 
