@@ -14,7 +14,7 @@ run: $(BIN)/.run ## the bridge with the embedded NATS broker; prints the URL to 
 	@$(BIN)/webhook-bridge serve
 
 test: $(BIN)/.dev ## all tests that need Python alone, real brokers included
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 system: wheelhouse $(BIN)/.system ## image, chart, Kubernetes: installs what it needs with apt and Go
 	@tests/system/setup.sh

@@ -85,9 +85,9 @@ class HttpServer:
         if self._ticking is None:
             self._listener.close()
             return
-        self._server.should_exit = True
-        await self._ticking
-        self._ticking = None
+        ticking, self._ticking = self._ticking, None
+        ticking.cancel()  # it only waits for its next look at the clock
+        await asyncio.wait([ticking])
         await self._server.shutdown(sockets=[self._listener])
 
 

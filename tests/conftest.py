@@ -8,6 +8,8 @@ import nats
 import pytest
 import trustme
 from nats.js.errors import NotFoundError
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.brokers import NatsAddress, shared_nats
 from tests.kafka import KafkaAddress, prepare, shared_kafka
@@ -19,6 +21,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not session.config.option.collectonly and any("kafka" in item.nodeid for item in session.items):
         with contextlib.suppress(pytest.fail.Exception):  # then the tests that need it fail by themselves
             prepare()
+
+
+class KafkaApart(LoadScopeScheduling):
+    """All tests that need Kafka in one process, as soon as the run begins; the others one by one where there is time.
+
+    So that no two nodes of Kafka work at once for two tests, and the shared one is started once.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "kafka" if "kafka" in nodeid else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist's plugin nobody asks
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """How the processes of `make test` share the tests out."""
+    return KafkaApart(config, log)
 
 
 @pytest.fixture(scope="session")

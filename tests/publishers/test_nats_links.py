@@ -14,7 +14,7 @@ from bridge.publishers.nats.records import encode_head
 from tests.brokers import NatsServer, nats_cluster, stored
 from tests.proxy import Proxy
 from tests.publishers.conftest import Start, reasons
-from tests.publishers.contract import publish_until_taken, ready, record, tasks
+from tests.publishers.contract import READY_S, publish_until_taken, ready, record, tasks
 
 HEALS_WITHIN_S = 20.0
 USERS = "authorization { users: [ { user: operator, password: o }, { user: bridge, password: %s } ] }"
@@ -189,8 +189,9 @@ async def test_n3_a_loop_of_ours_that_stands_still_does_not_cost_the_link(server
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 async def test_n4_a_quick_restart_under_load_costs_no_record_no_copy_and_no_order(
-    server: NatsServer, start: Start, how: str
+    server: NatsServer, start: Start, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bridge.publishers.supervision._GRACE_S", READY_S)  # how quick a restart is, is the machine's
     publisher = await start(server.url)
     items = [record("test.a", b"%d" % number) for number in range(3000)]
     results = []
@@ -202,7 +203,7 @@ async def test_n4_a_quick_restart_under_load_costs_no_record_no_copy_and_no_orde
         if number % 50 == 0:
             await asyncio.sleep(0.005)
     await starting
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(READY_S):
         await asyncio.gather(*results)
     assert [found.data for found in await stored(server.url, "EVENTS")] == [item.value for item in items]
 

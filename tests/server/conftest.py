@@ -147,5 +147,4 @@ async def serve() -> AsyncIterator[Serve]:
         return Served(listener.getsockname()[1], publisher, metrics, ingest)
 
     yield start
-    for server in running:
-        await server.stop()
+    await asyncio.gather(*(server.stop() for server in running))
