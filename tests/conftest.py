@@ -3,7 +3,9 @@
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 
+import httpx
 import nats
 import pytest
 import trustme
@@ -21,6 +23,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not session.config.option.collectonly and any("kafka" in item.nodeid for item in session.items):
         with contextlib.suppress(pytest.fail.Exception):  # then the tests that need it fail by themselves
             prepare()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trust_store_read_once() -> Iterator[None]:
+    """For each client httpx would read all authorities of the machine: 30 ms of CPU time, thousands of times a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context))
+        yield
 
 
 class KafkaApart(LoadScopeScheduling):
