@@ -20,7 +20,7 @@ from bridge.config import (
 )
 from bridge.errors import ConfigError, Problem
 from bridge.ingest.app import make_ingest_app
-from bridge.ingest.compiled import make_pipeline
+from bridge.ingest.compiled import make_pipeline, make_verifier
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Entrance, Ingest
 from bridge.ingest.outcomes import OUTCOMES
@@ -30,7 +30,7 @@ from bridge.ingest.seen import SeenIds
 from bridge.ops.app import Readiness, make_ops_app
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Provider
-from bridge.providers.signatures import TokenVerifier
+from bridge.providers.signatures import Verifier
 from bridge.publishers.base import Publisher
 from bridge.publishers.embedded import EmbeddedServer
 from bridge.rotation import Rotating, Rotation
@@ -173,7 +173,7 @@ class Bridge:
         for server in (ops_server, ingest_server):
             await server.start()
         self._servers = [ingest_server, ops_server]
-        self._rotation = Rotation(_rotating(config, entrances, ingest_server), self.facts)
+        self._rotation = Rotation(_rotating(config, self._providers, entrances, ingest_server), self.facts)
         self._rotating = asyncio.create_task(self._rotation.run())
 
     def _entrance(self, source: SourceConfig, publisher: Publisher) -> Entrance:
@@ -183,13 +183,14 @@ class Bridge:
         )
         return Entrance(
             name=source.name,
-            verifier=None if source.verify == "none" else TokenVerifier([token.reveal() for token in source.token]),
+            verifier=make_verifier(source, provider),
             pipeline=make_pipeline(self.config, source, provider=provider, table=table, dialect=publisher.dialect),
             dedup=self._dedup(source.name, publisher, facts),
             facts=facts,
             success_status=source.success_status,
             deadline_s=source.deadline_ms / 1000,
             max_body_bytes=source.max_body_bytes,
+            handshakes=provider.configured(source.own).handshakes(),
         )
 
     def _dedup(self, source: str, publisher: Publisher, facts: SourceFacts) -> DedupTable:
@@ -212,11 +213,14 @@ class Bridge:
         watch_process(self.metrics)
 
 
-def _rotating(config: Config, entrances: Mapping[str, Entrance], server: HttpServer) -> Iterator[Rotating]:
+def _rotating(
+    config: Config, providers: Mapping[str, Provider], entrances: Mapping[str, Entrance], server: HttpServer
+) -> Iterator[Rotating]:
     """Every file that may change under a running bridge, and what to do then."""
 
-    def tokens(source: SourceConfig, path: Path, verifier: TokenVerifier) -> None:
-        verifier.replace([token.reveal() for token in reread_tokens(source, path)])
+    def tokens(source: SourceConfig, path: Path, verifier: Verifier) -> None:
+        proofs = providers[source.provider].configured(source.own).proofs
+        verifier.replace([secret.reveal() for secret in reread_tokens(source, path, proofs)])
 
     def certificate() -> None:
         rereadable_certificate(config)  # says what is wrong in the words of the start
@@ -225,7 +229,7 @@ def _rotating(config: Config, entrances: Mapping[str, Entrance], server: HttpSer
     for source in config.sources:
         path, verifier = token_file(source), entrances[source.name].verifier
         if path is not None and verifier is not None:
-            yield Rotating(source.variable("token_file"), (path,), partial(tokens, source, path, verifier))
+            yield Rotating(source.variable(f"{source.verify}_file"), (path,), partial(tokens, source, path, verifier))
     if config.tls_cert_file is not None and config.tls_key_file is not None:
         yield Rotating("BRIDGE_TLS_CERT_FILE", (config.tls_cert_file, config.tls_key_file), certificate)
 

@@ -68,7 +68,18 @@ class ConfigError(BridgeError):
 
 
 class VerificationFailed(BridgeError):
-    """No valid proof of the sender came with the request. The message never says which part was wrong."""
+    """No valid proof of the sender came with the request.
+
+    The message says which part was wrong, and never what it held: it is for the operator's log. The sender is not
+    told, for that would help a forger more than anybody.
+
+    Attributes:
+        near: the headers are as they should be, and what they hold is wrong.
+    """
+
+    def __init__(self, reason: str, *, near: bool = False) -> None:
+        super().__init__(reason)
+        self.near = near
 
 
 class DeviceNotAllowed(BridgeError):

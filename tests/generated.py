@@ -38,7 +38,7 @@ def outcomes_table() -> str:
     rows = ["| status | `error` | meaning |", "|---|---|---|"]
     for outcome in OUTCOMES:
         accepted = outcome.code == "accepted"
-        status = "the provider's success, Chatlevel: 200" if accepted else str(outcome.status or "none")
+        status = "the provider's success, mostly 200" if accepted else str(outcome.status or "none")
         code = "" if accepted else f"`{outcome.code}`"
         retry = f" (Retry-After: {outcome.retry_after_s})" if outcome.retry_after_s else ""
         rows.append(f"| {status} | {code} | {outcome.meaning}{retry} |")

@@ -11,7 +11,7 @@ import msgspec
 from bridge.errors import UndecodableBody
 from bridge.events.model import Event, EventType
 from bridge.events.open_types import open_type
-from bridge.providers.base import Decoder, Delivery
+from bridge.providers.base import Decoder, Delivery, Provider
 
 __all__ = ["FALLBACK", "KNOWN", "OpenProvider"]
 
@@ -28,14 +28,12 @@ FALLBACK = EventType("open", "unknown", Payload, schema="event")
 _is_safe = re.compile(r"[\x21-\x7e]{1,256}").fullmatch
 
 
-class OpenProvider:
+class OpenProvider(Provider):
     """The type is in the header `x-event`, or in the body or each item of its `batch`, as all else is."""
 
     name: str = "open"
     event_types: tuple[EventType, ...] = (KNOWN, FALLBACK)
     open_types: bool = True
-    success_status: int = 200
-    retry_plan_s: tuple[int, ...] = ()
     sample_events: tuple[str, ...] = ("push",)
 
     def decoder(self) -> Decoder:

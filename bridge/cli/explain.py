@@ -65,7 +65,7 @@ def _choose(found: Surveyed, name: str | None) -> tuple[Surveyed, SourceConfig]:
         name = next(iter(by_name))
     if name in by_name:
         return found, by_name[name]
-    if name in PROVIDERS:
+    if name is not None and name in PROVIDERS:
         source = SourceConfig(name=name, provider=name)
         config = msgspec.structs.replace(found.config, sources=(source,), routes=None)
         click.echo(f"not configured: source {name}; explained as if BRIDGE_SOURCES={name} were all there is", err=True)

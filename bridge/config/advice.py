@@ -87,12 +87,14 @@ def _requests_may_finish(config: Config) -> Iterator[Problem]:
 def _sender_is_proven(_config: Config, source: SourceConfig) -> Iterator[Problem]:
     if source.verify == "none":
         yield Problem(
-            source.variable("verify"), "is none: events are taken from anybody who knows the URL", "unset, with a token"
+            source.variable("verify"),
+            "is none: events are taken from anybody who knows the URL",
+            "unset, with a secret",
         )
 
 
 def _token_is_given(config: Config, source: SourceConfig) -> Iterator[Problem]:
-    if source.verify == "none" or source.token:
+    if source.verify == "none" or source.secrets:
         return
     path = kept_in(config, source)
     if path.exists():
@@ -101,14 +103,19 @@ def _token_is_given(config: Config, source: SourceConfig) -> Iterator[Problem]:
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not os.access(parent, os.W_OK):
         found += ", which cannot be written to from here"
-    yield Problem(source.variable("token"), found, "a token of your own, where the data directory may get lost")
+    own = (
+        "the provider's own, for it signs with no other"
+        if source.verify == "secret"
+        else "a token of your own, where the data directory may get lost"
+    )
+    yield Problem(source.variable(source.verify), found, own)
 
 
 def _success_is_counted(_config: Config, source: SourceConfig) -> Iterator[Problem]:
-    counted = _provider(source).success_status
-    if source.success_status != counted:
+    provider = _provider(source)
+    if source.success_status != provider.success_status and not provider.any_2xx:
         found = f"is {source.success_status}, which {source.provider} does not count: it retries what was taken"
-        yield Problem(source.variable("success_status"), found, str(counted))
+        yield Problem(source.variable("success_status"), found, str(provider.success_status))
 
 
 def _late_retries_are_known(config: Config, source: SourceConfig) -> Iterator[Problem]:

@@ -71,9 +71,11 @@ def _described(struct: Config | SourceConfig | msgspec.Struct) -> dict[str, Any]
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
         value = getattr(struct, field.name)
-        if field.name == "name" or value is None or value == ():
+        if field.name == "own" and value is not None:
+            found |= _described(value)
+        elif field.name == "name" or value is None or value == ():
             continue
-        if isinstance(value, Secret):
+        elif isinstance(value, Secret):
             found[field.name] = "set"
         elif isinstance(value, tuple) and isinstance(value[0], Secret):
             found[f"{field.name}s"] = len(value)

@@ -3,6 +3,7 @@
 Not here: when to look (`bridge.rotation`), and secrets of the broker, which are read at each connect.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,35 +11,44 @@ import msgspec
 from bridge.config.rules import pair
 from bridge.config.secrets import Secret, read_secret_file, split_secrets
 from bridge.config.settings import Config, SourceConfig
+from bridge.config.source_rules import secrets_fit
 from bridge.config.validate import tokens_are_strong
 from bridge.errors import ConfigError, Problem
+from bridge.providers.proof import Proof
 
 __all__ = ["reread_tokens", "rereadable_certificate", "token_file"]
 
 
 def token_file(source: SourceConfig) -> Path | None:
-    """The file that the source's tokens are in; None where they are in the environment, or there are none."""
-    return next((token.path for token in source.token if token.path is not None), None)
+    """The file that the source's tokens or secrets are in; None: they are in the environment, or there are none."""
+    return next((secret.path for secret in source.secrets if secret.path is not None), None)
 
 
-def reread_tokens(source: SourceConfig, path: Path) -> tuple[Secret, ...]:
-    """The source's tokens as its file has them now.
+def reread_tokens(source: SourceConfig, path: Path, proofs: Sequence[Proof] = ()) -> tuple[Secret, ...]:
+    """The source's tokens or secrets, whichever prove its sender, as their file has them now.
+
+    Args:
+        source: whose.
+        path: of the file.
+        proofs: of its provider, whose form secrets must have.
 
     Raises:
         ConfigError: they cannot be read or would not be taken at the start; no message has any of them.
     """
-    variable = source.variable("token_file")
+    field = "secret" if source.verify == "secret" else "token"
+    variable = source.variable(f"{field}_file")
     try:
-        tokens = split_secrets(read_secret_file(path), path)
+        found = split_secrets(read_secret_file(path), path)
     except OSError as error:
         raise ConfigError([Problem(variable, f"cannot be read: {error.strerror}", "a readable file")]) from error
     except ValueError as error:
-        raise ConfigError([Problem(variable, f"names a file that {error}", "tokens")]) from error
-    if not tokens:
-        raise ConfigError([Problem(variable, "has separators and nothing between them", "tokens")])
-    if problems := tuple(tokens_are_strong(msgspec.structs.replace(source, token=tokens))):
+        raise ConfigError([Problem(variable, f"names a file that {error}", f"{field}s")]) from error
+    if not found:
+        raise ConfigError([Problem(variable, "has separators and nothing between them", f"{field}s")])
+    changed = msgspec.structs.replace(source, **{field: found})
+    if problems := tuple(secrets_fit(changed, proofs) if field == "secret" else tokens_are_strong(changed)):
         raise ConfigError(problems)
-    return tokens
+    return found
 
 
 def rereadable_certificate(config: Config) -> None:

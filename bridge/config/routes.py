@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
-from bridge.config.settings import Config
+from bridge.config.settings import Config, SourceConfig
+from bridge.events.model import EventType
+from bridge.events.open_types import open_type
 from bridge.providers.base import Provider
 from bridge.routing import RoutedSource, Table, build_tables
 
@@ -19,7 +21,7 @@ def make_tables(config: Config, providers: Mapping[str, Provider]) -> dict[str, 
         [
             RoutedSource(
                 name=source.name,
-                types=providers[source.provider].event_types,
+                types=_types(source, providers[source.provider]),
                 open_types=providers[source.provider].open_types,
                 drop_unknown=source.unknown == "drop",
             )
@@ -29,3 +31,11 @@ def make_tables(config: Config, providers: Mapping[str, Provider]) -> dict[str, 
         template=config.topic_template,
         open_topics=config.broker.kind in ("embedded", "nats"),
     )
+
+
+def _types(source: SourceConfig, provider: Provider) -> tuple[EventType, ...]:
+    """The provider's, the fallback type last, and those that the source declares."""
+    known = {event_type.name for event_type in provider.event_types}
+    fallback = provider.event_types[-1]
+    declared = dict.fromkeys(name for name in source.types if name not in known) if provider.open_types else ()
+    return (*(open_type(fallback, name) for name in declared), *provider.event_types)

@@ -43,11 +43,25 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             },
         ),
     ] = ()
-    verify: Annotated[
-        Literal["token", "none"],
+    secret: Annotated[
+        tuple[Secret, ...],
         Meta(
-            description="`none` takes events from anybody who knows the URL, so it must be said aloud, without a "
-            "token beside it; readiness and the log go on naming it."
+            description="What the provider signs with, or shows in a header. Several, separated by commas, spaces or "
+            "new lines, are valid at once, for rotation; `send` signs with the first one. Each at least 16 characters.",
+            extra={
+                "default": "made and kept in the data directory on loopback, else required where the provider signs",
+                "expected": "the provider's signing secret; several separated by commas",
+                "placeholder": "changeme-the-signing-secret",
+            },
+        ),
+    ] = ()
+    verify: Annotated[
+        Literal["token", "secret", "none"],
+        Meta(
+            description="What proves the sender: `secret`, as the provider signs; `token`, in the URL. `none` takes "
+            "events from anybody who knows the URL, so it must be said aloud, without token or secret beside it; "
+            "readiness and the log go on naming it.",
+            extra={"default": "`secret` where the provider signs, else `token`"},
         ),
     ] = "token"
     success_status: Annotated[
@@ -57,7 +71,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             le=299,
             description="The status of a success. A status the provider does not count as success makes it retry "
             "events that were taken.",
-            extra={"default": "what the provider counts, Chatlevel: 200"},
+            extra={"default": "what the provider counts, mostly 200"},
         ),
     ] = 200
     deadline_ms: Annotated[
@@ -67,6 +81,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             le=60_000,
             description="The latest answer to a request: without the broker's acknowledgement by then it is 503 and "
             "the provider retries. Keep it below the provider's own timeout.",
+            extra={"default": "below what the provider waits for, mostly 3000"},
         ),
     ] = 3000
     max_body_bytes: Annotated[
@@ -94,14 +109,30 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             "on the topic of type `unknown`; `drop` answers success, counts them and publishes nothing."
         ),
     ] = "publish"
+    types: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Event types, where payloads name their own (GitHub and others), that shall have topics from "
+            "the start: on Kafka, where a topic must be there before the first event, all others go to the topic of "
+            "`unknown`.",
+            examples=["push,pull_request.opened"],
+        ),
+    ] = ()
     public_url: Annotated[
         str | None,
         Meta(
             description="Where the provider reaches this bridge from outside: `/webhooks/<source>/<token>` is added "
-            "to it in the URL that `serve` prints. It opens nothing by itself.",
+            "to it in the URL that `serve` prints, and providers that sign their URL sign this one. It opens nothing "
+            "by itself.",
             examples=["https://hooks.example.com"],
         ),
     ] = None
+    own: msgspec.Struct | None = None  # the provider's own settings, as its `settings` says
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What proves the sender, whichever it is: the tokens or the secrets."""
+        return () if self.verify == "none" else self.secret if self.verify == "secret" else self.token
 
     def variable(self, field: str) -> str:
         """The full name of this source's variable: `token` -> `BRIDGE_SOURCE_SHOP1_TOKEN`."""

@@ -4,10 +4,13 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from bridge.config.reader import Reader
 from bridge.config.settings import SourceConfig
+from bridge.config.source_rules import problems_of
 from bridge.config.values import shown
-from bridge.config.variables import Variable, variables
+from bridge.config.variables import Variable, own_variables, variables
 from bridge.providers.base import Provider
 
 __all__ = ["clashes", "read_sources"]
@@ -22,31 +25,39 @@ def read_sources(reader: Reader, providers: Mapping[str, Provider]) -> tuple[Sou
     text = reader.text("BRIDGE_SOURCES", _EXPECTED)
     named = _named(reader, "chatlevel" if text is None else text, providers)
     fields = variables(SourceConfig)
-    for variable, names in clashes(named, fields).items():
+    own = {name: own_variables(code.settings) for name, code in named.items() if code.settings is not None}
+    for variable, names in clashes(named, fields, own).items():
         reader.problem(
             "BRIDGE_SOURCES", f"makes {variable} mean two things, for {' and '.join(names)}", "another name for one"
         )
-    return tuple(_source(reader, name, provider, providers[provider]) for name, provider in named.items())
+    return tuple(_source(reader, name, code) for name, code in named.items())
 
 
-def clashes(names: Iterable[str], fields: Iterable[Variable]) -> dict[str, list[str]]:
+def clashes(
+    names: Iterable[str], fields: Iterable[Variable], own: Mapping[str, Iterable[Variable]] | None = None
+) -> dict[str, list[str]]:
     """Variables that would belong to more than one source.
 
     Source `a` with a field `B_TOKEN` and source `a-b` with a field `TOKEN` would share BRIDGE_SOURCE_A_B_TOKEN.
+
+    Args:
+        names: of the sources.
+        fields: that every source has.
+        own: by source, what its provider has besides.
     """
     fields = tuple(fields)
     owners: dict[str, list[str]] = {}
     for name in names:
         source = SourceConfig(name=name, provider="")
-        for field in fields:
+        for field in (*fields, *(own or {}).get(name, ())):
             for suffix in ("", "_FILE") if field.secret else ("",):
                 owners.setdefault(source.variable(field.field) + suffix, []).append(name)
     return {variable: sources for variable, sources in owners.items() if len(sources) > 1}
 
 
-def _named(reader: Reader, text: str, providers: Mapping[str, Provider]) -> dict[str, str]:
+def _named(reader: Reader, text: str, providers: Mapping[str, Provider]) -> dict[str, Provider]:
     """Name -> provider of the entries that are right."""
-    named: dict[str, str] = {}
+    named: dict[str, Provider] = {}
     for entry in text.split(","):
         name, equals, provider = (part.strip() for part in entry.partition("="))
         provider = provider if equals else name
@@ -62,7 +73,12 @@ def _named(reader: Reader, text: str, providers: Mapping[str, Provider]) -> dict
         elif name in named:
             reader.problem("BRIDGE_SOURCES", f"has the name {shown(name)} twice", "name=provider with different names")
         else:
-            named[name] = provider
+            try:
+                named[name] = providers[provider]
+            except ImportError as error:
+                reader.problem(
+                    "BRIDGE_SOURCES", f"names a provider that does not load: {error}", "its package repaired"
+                )
     return named
 
 
@@ -72,9 +88,26 @@ def _nearest(provider: str, providers: Iterable[str]) -> str:
     return f"one of {', '.join(sorted(providers))}"
 
 
-def _source(reader: Reader, name: str, provider: str, code: Provider) -> SourceConfig:
-    empty = SourceConfig(name=name, provider=provider)
+def _source(reader: Reader, name: str, code: Provider) -> SourceConfig:
+    empty = SourceConfig(name=name, provider=code.name)
+    own = None
+    if code.settings is not None:
+        read = {field.field: reader.read(field, empty.variable(field.field)) for field in own_variables(code.settings)}
+        own = code.settings(**read)
+    faults = tuple(code.faults(own))
+    for fault in faults:
+        reader.problem(empty.variable(fault.field), fault.found, fault.expected)
+    if not faults:
+        code = code.configured(own)
+    of_provider = {
+        "success_status": code.success_status,
+        "deadline_ms": code.deadline_ms,
+        "verify": "secret" if code.signs else "token",
+    }
     values = {field.field: reader.read(field, empty.variable(field.field)) for field in variables(SourceConfig)}
-    if empty.variable("success_status") not in reader.given:
-        values["success_status"] = code.success_status
-    return SourceConfig(name=name, provider=provider, **values)
+    values |= {field: value for field, value in of_provider.items() if empty.variable(field) not in reader.given}
+    source = msgspec.structs.replace(empty, **values, own=own)
+    for problem in () if faults else problems_of(source, code):
+        if problem.variable not in reader.broken:
+            reader.problem(problem.variable, problem.found, problem.expected)
+    return source

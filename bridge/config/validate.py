@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from bridge.config import validate_kafka, validate_nats  # noqa: F401 -- registers their rules
 from bridge.config.rules import RULES, SOURCE_RULES, Given, pair, rule, source_rule
 from bridge.config.settings import Config, SourceConfig
+from bridge.config.strength import looks_guessable
 from bridge.config.values import Address
 from bridge.errors import ConfigError, Problem
 from bridge.spool.files import refuse_unfit
@@ -21,11 +22,6 @@ __all__ = ["TOKEN_SHAPE", "tokens_are_strong", "validate"]
 
 TOKEN_SHAPE = re.compile(r"[A-Za-z0-9._~-]{16,512}", re.ASCII)  # what a URL's path takes unescaped (RFC 3986, 2.3)
 _STRONG = "at least 16 characters of A-Z a-z 0-9 . _ ~ -, such as the output of: openssl rand -hex 32"
-_PLACEHOLDER = re.compile(
-    r"change[._~-]?(me|this|it)|place[._~-]?holder|replace[._~-]?(me|this|with)|^(example|your|insert|xxx)",
-    re.IGNORECASE,
-)
-_MIN_DISTINCT = 5  # a random token of 16 hex digits has fewer once in 30,000
 
 
 def validate(config: Config, given: Given, broken: Collection[str] = ()) -> list[Problem]:
@@ -96,16 +92,21 @@ def _tls_pair_loads(config: Config, _given: Given) -> Iterator[Problem]:
     yield from pair("BRIDGE_TLS_", config.tls_cert_file, config.tls_key_file)
 
 
-@source_rule("BRIDGE_LISTEN", "token", "verify")
+@source_rule("BRIDGE_LISTEN", "token", "secret", "verify")
 def _sender_is_proven(config: Config, source: SourceConfig) -> Iterator[Problem]:
-    token, verify = source.variable("token"), source.variable("verify")
-    if source.verify == "none" and source.token:
-        yield Problem(verify, f"is none, while {token} is set and would not be asked for", "one of the two")
-    if source.verify == "token" and not source.token and not config.listen.loopback:
+    verify = source.variable("verify")
+    for field, values in (("token", source.token), ("secret", source.secret)):
+        if values and source.verify != field:
+            found = f"is {source.verify}, while {source.variable(field)} is set and would not be asked for"
+            yield Problem(verify, found, "one of the two")
+    if source.verify != "none" and not source.secrets and not config.listen.loopback:
+        name = source.variable(source.verify)
+        which = "the signing secret" if source.verify == "secret" else "a secret"
+        made = "" if source.verify == "secret" else " (make one: openssl rand -hex 32)"
         yield Problem(
-            token,
+            name,
             f"is not set, while BRIDGE_LISTEN {config.listen} takes webhooks from beyond this machine",
-            f"a secret for source {source.name} (make one: openssl rand -hex 32), or {token}_FILE; without any proof "
+            f"{which} for source {source.name}{made}, or {name}_FILE; without any proof "
             f"of the sender only with {verify}=none",
         )
 
@@ -123,7 +124,7 @@ def tokens_are_strong(source: SourceConfig) -> Iterator[Problem]:
         which = f"token {number} of {len(source.token)}" if len(source.token) > 1 else "the token"
         if not TOKEN_SHAPE.fullmatch(value):
             yield Problem(name, f"{which} has {len(value)} characters or others than allowed", _STRONG)
-        elif _PLACEHOLDER.search(value) or len(set(value)) < _MIN_DISTINCT:
+        elif looks_guessable(value):
             yield Problem(name, f"{which} looks like a placeholder that anybody can guess", _STRONG)
 
 

@@ -14,7 +14,7 @@ from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.secrets import Secret
 from bridge.config.settings import Config, SourceConfig
 
-__all__ = ["SOURCE_PREFIX", "Variable", "text_of", "variables"]
+__all__ = ["SOURCE_PREFIX", "Variable", "own_variables", "text_of", "variables"]
 
 SOURCE_PREFIX = "BRIDGE_SOURCE_<NAME>_"
 
@@ -79,6 +79,12 @@ class Variable(msgspec.Struct, frozen=True):
 def variables(owner: type[msgspec.Struct] | None = None) -> tuple[Variable, ...]:
     """Every variable, or a struct's own, in their order; those of a source once, with `<NAME>` in their names."""
     return tuple(variable for variable in _walk(Config, "BRIDGE_", "") if owner in (None, variable.owner))
+
+
+@cache
+def own_variables(owner: type[msgspec.Struct]) -> tuple[Variable, ...]:
+    """Those of a source that its provider alone knows, by the provider's struct."""
+    return tuple(_walk(owner, SOURCE_PREFIX, "Sources"))
 
 
 def text_of(value: object) -> str:

@@ -7,8 +7,9 @@ import msgspec
 from litestar.types import HTTPScope, Send
 
 from bridge.ingest.outcomes import METHOD_NOT_ALLOWED
+from bridge.providers.request import Reply
 
-__all__ = ["answer", "answer_method_not_allowed", "error_body"]
+__all__ = ["answer", "answer_handshake", "answer_method_not_allowed", "error_body"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -75,6 +76,16 @@ async def answer_method_not_allowed(scope: HTTPScope, send: Send, source: str) -
         (b"connection", b"close"),
     ]
     await _send(send, METHOD_NOT_ALLOWED.status, headers, body)
+
+
+async def answer_handshake(send: Send, reply: Reply) -> None:
+    """What the provider's code says to its question, and that nobody may take it for a page."""
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    if reply.body:
+        headers += [(b"content-type", reply.content_type.encode()), (b"x-content-type-options", b"nosniff")]
+    if reply.status != 204:  # noqa: PLR2004 -- RFC 9110, 8.6: it has no length
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await _send(send, reply.status, headers, reply.body)
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

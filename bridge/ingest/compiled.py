@@ -3,10 +3,12 @@
 from bridge.config import Config, SourceConfig
 from bridge.ingest.pipeline import Pipeline
 from bridge.providers.base import Provider
+from bridge.providers.proof import URL_TOKEN
+from bridge.providers.signatures import Verifier
 from bridge.publishers.base import HeaderDialect
 from bridge.routing import Table
 
-__all__ = ["make_pipeline"]
+__all__ = ["make_pipeline", "make_verifier"]
 
 
 def make_pipeline(
@@ -23,9 +25,22 @@ def make_pipeline(
     """
     return Pipeline(
         source=source.name,
-        provider=provider,
+        provider=provider.configured(source.own),
         table=table,
         dialect=dialect,
         event_format=config.event_format,
         devices=frozenset(source.devices),
     )
+
+
+def make_verifier(source: SourceConfig, provider: Provider) -> Verifier | None:
+    """What a request to the source must prove; None where VERIFY=none was said aloud.
+
+    Args:
+        source: with its tokens or secrets.
+        provider: whose requests it takes.
+    """
+    if source.verify == "none":
+        return None
+    proofs = provider.configured(source.own).proofs if source.verify == "secret" else (URL_TOKEN,)
+    return Verifier(proofs, [secret.reveal() for secret in source.secrets], public_url=source.public_url)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import perf_counter
-from urllib.parse import parse_qsl, unquote_to_bytes
+from types import MappingProxyType
 
 import msgspec
 from litestar.types import HTTPScope, Receive, Send
@@ -19,31 +19,47 @@ from bridge.errors import (
     PublishError,
     RecordTooLarge,
     UndecodableBody,
+    VerificationFailed,
 )
 from bridge.ingest import outcomes
-from bridge.ingest.answers import answer, answer_method_not_allowed
+from bridge.ingest.answers import answer, answer_handshake, answer_method_not_allowed
 from bridge.ingest.deadline import Deadline
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.outcomes import Outcome
 from bridge.ingest.pipeline import Pipeline, Prepared
 from bridge.ingest.traceparent import valid_traceparent
 from bridge.providers.base import Delivery
-from bridge.providers.signatures import TokenVerifier
+from bridge.providers.request import Handshake, Reply, Request
+from bridge.providers.signatures import Verifier
 from bridge.telemetry.facts import Facts, SourceFacts
 
 __all__ = ["Entrance", "Ingest", "Rejected"]
 
-_TOKEN_PARAMETERS = ("token", "access_token")
-_BEARER = b"bearer "
+_UNPROVEN = "the proof of the sender is missing or wrong; `webhook-bridge explain --request` tells which"
 
 
 class Rejected(Exception):
-    """Ends a delivery with an outcome that is not success."""
+    """Ends a delivery with an outcome that is not success.
 
-    def __init__(self, outcome: Outcome, detail: str) -> None:
+    Attributes:
+        outcome: which.
+        detail: for the log.
+        told: for the sender, where it gets to know less.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str, told: str | None = None) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
+        self.told = detail if told is None else told
+
+
+class _Greeted(Exception):
+    """Ends a delivery that was no event but a provider's question."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
 
 
 class Entrance(msgspec.Struct, frozen=True):
@@ -58,16 +74,26 @@ class Entrance(msgspec.Struct, frozen=True):
         success_status: what the provider counts as success.
         deadline_s: from the end of the headers to the answer.
         max_body_bytes: the largest body taken.
+        handshakes: by method, what answers requests that carry no event.
+        looks_at_body: made from the others.
     """
 
     name: str
-    verifier: TokenVerifier | None
+    verifier: Verifier | None
     pipeline: Pipeline
     dedup: DedupTable
     facts: SourceFacts
     success_status: int
     deadline_s: float
     max_body_bytes: int
+    handshakes: Mapping[str, Handshake] = MappingProxyType({})
+
+    looks_at_body: bool = False
+
+    def __post_init__(self) -> None:
+        """Note whether something comes between the body and the pipeline."""
+        looks = (self.verifier is not None and self.verifier.needs_body) or "POST" in self.handshakes
+        msgspec.structs.force_setattr(self, "looks_at_body", looks)
 
 
 class Ingest:
@@ -106,6 +132,11 @@ class Ingest:
             await _answer(send, outcomes.NOT_FOUND, detail)
             return
         if scope["method"] != "POST":
+            greeting = entrance.handshakes.get(scope["method"])
+            reply = None if greeting is None else greeting(_request(scope))
+            if reply is not None:
+                await _greet(entrance, scope, send, reply)
+                return
             _tell(scope, entrance.facts, outcomes.METHOD_NOT_ALLOWED, str(scope["method"]))
             await answer_method_not_allowed(scope, send, entrance.name)
             return
@@ -116,14 +147,13 @@ class Ingest:
             return
         self.in_flight += 1
         try:
-            await self._answered(entrance, segments, scope, receive, send, began=began)
+            await self._answered(entrance, scope, receive, send, began=began)
         finally:
             self.in_flight -= 1
 
     async def _answered(
         self,
         entrance: Entrance,
-        segments: list[bytes],
         scope: HTTPScope,
         receive: Receive,
         send: Send,
@@ -133,11 +163,13 @@ class Ingest:
         """Deliver, and return when the answer is sent, whoever sent it."""
         deadline = Deadline(entrance.deadline_s, self._answer_late, entrance, scope, send, began)
         try:
-            ids = await self._deliver(entrance, segments, scope, receive, began=began, deadline=deadline)
+            ids = await self._deliver(entrance, scope, receive, began=began, deadline=deadline)
         except Rejected as rejected:
             if not deadline.missed:
                 _tell(scope, entrance.facts, rejected.outcome, rejected.detail, took_s=perf_counter() - began)
-                await _answer(send, rejected.outcome, rejected.detail)
+                await _answer(send, rejected.outcome, rejected.told)
+        except _Greeted as greeted:
+            await _greet(entrance, scope, send, greeted.reply)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is ours: the provider shall try again
             entrance.facts.failed(error)
             if not deadline.missed:
@@ -153,7 +185,6 @@ class Ingest:
     async def _deliver(
         self,
         entrance: Entrance,
-        segments: list[bytes],
         scope: HTTPScope,
         receive: Receive,
         *,
@@ -161,9 +192,9 @@ class Ingest:
         deadline: Deadline,
     ) -> list[str]:
         headers = dict(scope["headers"])
-        if entrance.verifier is not None and not entrance.verifier.verify(_presented(segments, headers, scope)):
-            raise Rejected(outcomes.UNAUTHORIZED, "the token in path, query or Authorization is missing or wrong")
-        verified = perf_counter()
+        if entrance.verifier is not None and not entrance.verifier.needs_body:
+            _prove(entrance.verifier, _request(scope))
+        verify_s = perf_counter() - began
         encoding = headers.get(b"content-encoding", b"identity")
         if encoding.strip().lower() not in (b"identity", b""):
             raise Rejected(outcomes.UNSUPPORTED_ENCODING, "send the body without a Content-Encoding")
@@ -172,6 +203,10 @@ class Ingest:
             with deadline:
                 body = await _read_body(receive, headers, entrance.max_body_bytes)
                 received = perf_counter()
+                if entrance.looks_at_body:
+                    _look_at(entrance, _request(scope, body))
+                    proven = perf_counter()
+                    verify_s, received = proven - received, proven
                 delivery = Delivery(body, headers, datetime.now(UTC))
                 prepared = entrance.pipeline.prepare(delivery, valid_traceparent(headers.get(b"traceparent")))
                 handed_over = perf_counter()
@@ -192,7 +227,7 @@ class Ingest:
         now = perf_counter()
         entrance.facts.delivered(
             body_bytes=len(body),
-            verify_s=verified - began,
+            verify_s=verify_s,
             decode_s=handed_over - received,
             ack_s=now - handed_over,
             took_s=now - began,
@@ -246,18 +281,29 @@ async def _read_chunk(receive: Receive) -> tuple[bytes, bool]:
     return message["body"], message["more_body"]
 
 
-def _presented(segments: list[bytes], headers: Mapping[bytes, bytes], scope: HTTPScope) -> list[bytes]:
-    """Every token the request presents: in the path, as a bearer, as a query parameter."""
-    presented = []
-    if len(segments) == 2:  # noqa: PLR2004 -- source and token
-        presented.append(unquote_to_bytes(segments[1]))
-    authorization = headers.get(b"authorization")
-    if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
-        presented.append(authorization[len(_BEARER) :].strip())
-    if query := scope["query_string"]:
-        pairs = parse_qsl(query.decode("latin-1"), encoding="latin-1")
-        presented += [value.encode("latin-1") for name, value in pairs if name in _TOKEN_PARAMETERS][:1]
-    return presented
+def _request(scope: HTTPScope, body: bytes = b"") -> Request:
+    return Request(str(scope["method"]), scope["raw_path"], scope["query_string"], scope["headers"], body)
+
+
+def _look_at(entrance: Entrance, request: Request) -> None:
+    """What wants the body before the pipeline gets it: a signature, then a question that is no event."""
+    if entrance.verifier is not None and entrance.verifier.needs_body:
+        _prove(entrance.verifier, request)
+    greeting = entrance.handshakes.get("POST")
+    if greeting is not None and (reply := greeting(request)) is not None:
+        raise _Greeted(reply)
+
+
+def _prove(verifier: Verifier, request: Request) -> None:
+    try:
+        verifier.verify(request)
+    except VerificationFailed as error:
+        raise Rejected(outcomes.UNAUTHORIZED, str(error), _UNPROVEN) from error
+
+
+async def _greet(entrance: Entrance, scope: HTTPScope, send: Send, reply: Reply) -> None:
+    entrance.facts.greeted(str(scope["method"]), reply.status, client=_client(scope))
+    await answer_handshake(send, reply)
 
 
 def _unacknowledged(entrance: Entrance) -> str:

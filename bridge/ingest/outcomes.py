@@ -38,7 +38,12 @@ ACCEPTED = Outcome(
 
 NOT_FOUND = Outcome("not_found", 404, "no such path, or no source of that name", close=True)
 METHOD_NOT_ALLOWED = Outcome("method_not_allowed", 405, "only POST is taken; the answer says how", close=True)
-UNAUTHORIZED = Outcome("unauthorized", 401, "the token is missing or wrong; the body was not read", close=True)
+HANDSHAKE = Outcome(
+    "handshake", 200, "a provider's question, such as whether this is its webhook; answered, nothing is published"
+)
+UNAUTHORIZED = Outcome(
+    "unauthorized", 401, "the proof of the sender is missing or wrong; the log says which", close=True
+)
 DEVICE_NOT_ALLOWED = Outcome("device_not_allowed", 403, "the device is not in `BRIDGE_SOURCE_<NAME>_DEVICES`")
 BODY_TIMEOUT = Outcome("body_timeout", 408, "the body did not arrive within the deadline", close=True)
 BODY_TOO_LARGE = Outcome("body_too_large", 413, "the body is over `BRIDGE_SOURCE_<NAME>_MAX_BODY_BYTES`", close=True)
@@ -64,6 +69,7 @@ INTERNAL_ERROR = Outcome("internal_error", 503, "a fault of the bridge; the log 
 
 OUTCOMES = (
     ACCEPTED,
+    HANDSHAKE,
     UNDECODABLE,
     BAD_REQUEST,
     UNAUTHORIZED,

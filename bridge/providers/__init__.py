@@ -1,8 +1,5 @@
 """One file per sender's format; `PROVIDERS` has them by the name that BRIDGE_SOURCES uses."""
 
-from bridge.providers.base import Provider
-from bridge.providers.chatlevel import Chatlevel
+from bridge.providers.registry import BUILT_IN, PROVIDERS, BrokenProvider
 
-__all__ = ["PROVIDERS"]
-
-PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (Chatlevel(),)}
+__all__ = ["BUILT_IN", "PROVIDERS", "BrokenProvider"]

@@ -18,7 +18,7 @@ from bridge.errors import UndecodableBody
 from bridge.events import messaging
 from bridge.events.model import Event, EventType
 from bridge.providers import chatlevel_wire as wire
-from bridge.providers.base import Decoder, Delivery
+from bridge.providers.base import Decoder, Delivery, Provider
 from bridge.providers.chatlevel_samples import SAMPLES, make_sample
 from bridge.providers.draft import Draft
 from bridge.providers.shapes import Shape, decode_error
@@ -51,13 +51,13 @@ _AUTH = Shape(wire.Auth)
 _NOTHING = Shape(wire.Empty)
 
 
-class Chatlevel:
+class Chatlevel(Provider):
     """The provider."""
 
     name: str = "chatlevel"
     event_types: tuple[EventType, ...] = messaging.TYPES
-    open_types: bool = False
     success_status: int = 200
+    any_2xx: bool = False
     retry_plan_s: tuple[int, ...] = (30, 60, 300, 3600)
     sample_events: tuple[str, ...] = tuple(SAMPLES)
 

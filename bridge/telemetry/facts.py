@@ -59,6 +59,18 @@ class Facts:
             "delivery_rejected", source=source or None, outcome=outcome, status=status, detail=detail, client=client
         )
 
+    def greeted(self, source: str, method: str, status: int, *, client: str | None) -> None:
+        """A provider's question was answered, and nothing published.
+
+        Args:
+            source: the source's name.
+            method: one that the provider's code answers.
+            status: the HTTP status answered.
+            client: the peer's address.
+        """
+        self._metrics.count("bridge_deliveries_total", source, "handshake").inc()
+        self._log.info("handshake_answered", source=source, method=method, status=status, client=client)
+
     def failed(self, source: str, error: BaseException) -> None:
         """A fault of ours while handling a delivery; the traceback goes to the log, the client gets none of it."""
         self._log.error("delivery_failed", source=source, exc_info=error)
@@ -194,6 +206,10 @@ class SourceFacts:
         if took_s is not None:
             self._duration.observe(took_s)
         self._facts.rejected(self._name, outcome, status, detail=detail, client=client)
+
+    def greeted(self, method: str, status: int, *, client: str | None) -> None:
+        """See `Facts.greeted`."""
+        self._facts.greeted(self._name, method, status, client=client)
 
     def failed(self, error: BaseException) -> None:
         """See `Facts.failed`."""

@@ -17,7 +17,9 @@ from bridge.ingest.pipeline import Pipeline
 from bridge.ingest.seen import SeenIds
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Delivery
-from bridge.providers.signatures import TokenVerifier
+from bridge.providers.proof import URL_TOKEN
+from bridge.providers.request import Request
+from bridge.providers.signatures import Verifier
 from bridge.providers.values import event_id
 from bridge.publishers.base import Record
 from bridge.publishers.nats import NatsPublisher
@@ -42,7 +44,7 @@ class _Parts:
         source = RoutedSource(name="bench", types=provider.event_types)
         self.table = build_tables([source], routes=None, template=DEFAULT_TEMPLATE)["bench"]
         self.pipeline = Pipeline(source="bench", provider=provider, table=self.table, dialect=dialect)
-        self.verifier = TokenVerifier([TOKEN])
+        self.verifier = Verifier([URL_TOKEN], [TOKEN])
         self.decode, self.encode = provider.decoder(), StructuredEncoder("bench").encode
         self.headers = record_headers(
             prefix=dialect.prefix, content_type=dialect.content_type, percent_encode=dialect.percent_encode
@@ -91,7 +93,8 @@ def _steps(parts: _Parts) -> dict[str, Callable[[], object]]:
     delivery = Delivery(parts.bodies.next(), {}, datetime.now(UTC))
     (prepared,) = parts.pipeline.prepare(delivery)
     event, label, (record,) = prepared.event, prepared.label, prepared.records
-    raw, token, numbers = delivery.body[50:350], TOKEN.encode(), itertools.count()
+    raw, numbers = delivery.body[50:350], itertools.count()
+    request = Request("POST", f"/webhooks/bench/{TOKEN}".encode(), b"", [(b"host", b"127.0.0.1")])
 
     def count_success() -> None:
         parts.facts.stored(record.topic)
@@ -99,7 +102,7 @@ def _steps(parts: _Parts) -> dict[str, Callable[[], object]]:
         parts.facts.delivered(body_bytes=BODY_BYTES, verify_s=1e-6, decode_s=1e-5, ack_s=1e-3, took_s=2e-3)
 
     return {
-        "verify: a token": lambda: parts.verifier.verify([token]),
+        "verify: a token": lambda: parts.verifier.verify(request),
         "decode: bytes to a normalised event, its id in it": lambda: parts.decode(delivery),
         "of that, the id: BLAKE2b over the data": lambda: event_id(event.device, "message.received", raw),
         "route": lambda: parts.table.find("message.received"),

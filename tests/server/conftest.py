@@ -19,7 +19,8 @@ from bridge.ingest.pipeline import Pipeline
 from bridge.ingest.protocol import HttpLimits, make_protocol
 from bridge.ingest.seen import SeenIds
 from bridge.providers import PROVIDERS
-from bridge.providers.signatures import TokenVerifier
+from bridge.providers.proof import URL_TOKEN
+from bridge.providers.signatures import Verifier
 from bridge.publishers.base import HeaderDialect, Record
 from bridge.routing import DEFAULT_TEMPLATE, RoutedSource, build_tables, topics
 from bridge.server import HttpServer
@@ -120,7 +121,7 @@ async def serve() -> AsyncIterator[Serve]:
         source_facts = facts.source("shop", types=table.known, topics=topics([table]), outcomes=[])
         entrance = Entrance(
             name="shop",
-            verifier=TokenVerifier([TOKEN, NEXT_TOKEN]) if verify else None,
+            verifier=Verifier([URL_TOKEN], [TOKEN, NEXT_TOKEN]) if verify else None,
             pipeline=Pipeline(
                 source="shop",
                 provider=provider,

@@ -112,12 +112,15 @@ def test_the_probes_topics_are_no_other_sources(tmp_path: Path, certificate: tup
         ({"sources": [{"name": "shop", "secrets": {"TOKEN": "plain"}}]}, "got string, want object"),
         ({"sources": [{"name": "shop", "config": {"DEADLINE_MS": 50}}]}, "minimum: got 50, want 100"),
         ({"sources": [SHOP | {"config": {"DEADLINE_MS": 20_000}}]}, "shop has DEADLINE_MS 20000, longer than"),
-        ({"sources": [{"name": "shop"}]}, "sources: shop has neither secrets.TOKEN nor config.VERIFY: none"),
+        (
+            {"sources": [{"name": "shop"}]},
+            "sources: shop has neither secrets.TOKEN, secrets.SECRET nor config.VERIFY: none",
+        ),
         (
             {"sources": [SHOP | {"config": {"VERIFY": "token"}}, {"name": "till", "config": {"VERIFY": "token"}}]},
             "till",
         ),
-        ({"sources": [SHOP | {"config": {"VERIFY": "none"}}]}, "shop has secrets.TOKEN and config.VERIFY: none"),
+        ({"sources": [SHOP | {"config": {"VERIFY": "none"}}]}, "shop has secrets and config.VERIFY: none"),
         ({"config": {"BRIDGE_SHUTDOWN_TIMEOUT_MS": 0}}, "longer than config.BRIDGE_SHUTDOWN_TIMEOUT_MS 0"),
         ({"extraEnv": [{"name": "BRIDGE_LISTEN", "value": ":1"}]}, "extraEnv: BRIDGE_LISTEN is set by the chart"),
         (

@@ -22,6 +22,7 @@ from bridge.providers.base import Delivery
 from bridge.publishers.base import HeaderDialect, Record
 from bridge.publishers.nats import NatsPublisher
 from bridge.routing import DEFAULT_TEMPLATE, RoutedSource, build_tables
+from tests.stub_provider import StubProvider
 
 NOW = datetime(2026, 3, 2, 8, 0, 0, 250_000, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -30,12 +31,11 @@ KAFKA = HeaderDialect(prefix="ce_", content_type="content-type", percent_encode=
 BINARY, STRUCTURED = "binary", "structured"
 
 
-class One:
+class One(StubProvider):
     """A provider that makes one given event."""
 
-    name, event_types, open_types = "one", PROVIDERS["chatlevel"].event_types, False
-
     def __init__(self, event: Event) -> None:
+        super().__init__("one")
         self.event = event
 
     def decoder(self):
@@ -49,10 +49,10 @@ def event(name: str = "message.received") -> Event:
 
 
 def record(made: Event, dialect: HeaderDialect, mode: str, *, trace: str | None = None) -> Record:
-    routed = RoutedSource(name="shop-1", types=One.event_types)
+    routed = RoutedSource(name="shop-1", types=StubProvider.event_types)
     pipeline = Pipeline(
         source="shop-1",
-        provider=One(made),  # type: ignore[arg-type]
+        provider=One(made),
         table=build_tables([routed], routes=None, template=DEFAULT_TEMPLATE)["shop-1"],
         dialect=dialect,
         event_format=mode,  # type: ignore[arg-type]

@@ -1,21 +1,16 @@
 """Whatever the environment holds: a Config or a ConfigError, and no secret in either's text."""
 
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import cast
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bridge.config import describe, load, variables
 from bridge.errors import ConfigError, Problem
-from bridge.events.messaging import TYPES
 from bridge.providers.base import Provider
+from tests.stub_provider import StubProvider
 
-PROVIDERS = cast(
-    "Mapping[str, Provider]",
-    {"chatlevel": SimpleNamespace(name="chatlevel", success_status=200, event_types=TYPES, open_types=False)},
-)
+PROVIDERS: Mapping[str, Provider] = {"chatlevel": StubProvider("chatlevel")}
 
 NAMES = [variable.name.replace("<NAME>", "CHATLEVEL") for variable in variables()]
 SECRETS = [variable.name.replace("<NAME>", "CHATLEVEL") for variable in variables() if variable.secret]

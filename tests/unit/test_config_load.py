@@ -15,8 +15,8 @@ from bridge.config.settings import SourceConfig
 from bridge.config.sources import clashes
 from bridge.config.variables import Variable, variables
 from bridge.errors import ConfigError, Problem
-from bridge.events.messaging import TYPES
 from bridge.providers.base import Provider
+from tests.stub_provider import StubProvider
 
 TOKEN = "3f9c0d1be7a24685-b0c4d2e8f6a1"
 SEED = "SUAIBDPBAUTWCWBKIO6XHQNINK5FWJW4OHLXC3HQ2KFE4PEJUA44CNHTC4"
@@ -24,17 +24,10 @@ CREDS = (
     "-----BEGIN NATS USER JWT-----\neyJ0\n------END NATS USER JWT------\n\n"
     f"-----BEGIN USER NKEY SEED-----\n{SEED}\n------END USER NKEY SEED------\n"
 )
-PROVIDERS = cast(
-    "Mapping[str, Provider]",
-    {
-        "chatlevel": SimpleNamespace(
-            name="chatlevel", success_status=200, retry_plan_s=(30, 60), event_types=TYPES, open_types=False
-        ),
-        "github": SimpleNamespace(
-            name="github", success_status=202, retry_plan_s=(), event_types=TYPES, open_types=False
-        ),
-    },
-)
+PROVIDERS: Mapping[str, Provider] = {
+    "chatlevel": StubProvider("chatlevel", retry_plan_s=(30, 60)),
+    "github": StubProvider("github", success_status=202),
+}
 NATS = {"BRIDGE_BROKER": "tls://nats:4222"}
 
 

@@ -1,8 +1,6 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import msgspec
 import pytest
@@ -21,13 +19,10 @@ from bridge.config import (
     variables_table,
 )
 from bridge.errors import ConfigError
-from bridge.events.messaging import TYPES
 from bridge.providers.base import Provider
+from tests.stub_provider import StubProvider
 
-PROVIDERS = cast(
-    "Mapping[str, Provider]",
-    {"chatlevel": SimpleNamespace(name="chatlevel", success_status=200, event_types=TYPES, open_types=False)},
-)
+PROVIDERS: Mapping[str, Provider] = {"chatlevel": StubProvider("chatlevel", open_types=True)}
 ASSIGNMENTS = dict(re.findall(r"^#(BRIDGE_\w+)=(.*)$", env_example(), re.MULTILINE))
 
 
@@ -63,7 +58,7 @@ def test_every_field_says_what_it_does() -> None:
     fields = {*Config.__struct_fields__, *SourceConfig.__struct_fields__, *NatsConfig.__struct_fields__}
     fields |= set(KafkaConfig.__struct_fields__)
 
-    assert fields - described == {"nats", "kafka", "name", "provider"}
+    assert fields - described == {"nats", "kafka", "name", "provider", "own"}
     for variable in variables():
         assert str(variable.meta.description).endswith("."), variable.name
 

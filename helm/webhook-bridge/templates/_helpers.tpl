@@ -70,9 +70,10 @@ the kubelet would take $(NAME) for a reference, and $$ for a $.
 {{- $names = append $names .name -}}
 {{- end -}}
 {{- range $sources -}}
-{{- $proved := hasKey (default dict .secrets) "TOKEN" -}}
+{{- $secrets := default dict .secrets -}}
+{{- $proved := or (hasKey $secrets "TOKEN") (hasKey $secrets "SECRET") -}}
 {{- if eq $proved (eq "none" (default "" (default dict .config).VERIFY)) -}}
-{{- $found := ternary "has secrets.TOKEN and config.VERIFY: none" "has neither secrets.TOKEN nor config.VERIFY: none" $proved -}}
+{{- $found := ternary "has secrets and config.VERIFY: none" "has neither secrets.TOKEN, secrets.SECRET nor config.VERIFY: none" $proved -}}
 {{- fail (printf "sources: %s %s; exactly one of the two is needed, such as secrets: {TOKEN: {name: webhook-bridge, key: %s-token}}" .name $found .name) -}}
 {{- end -}}
 {{- end -}}

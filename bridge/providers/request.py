@@ -1,0 +1,41 @@
+"""A request before anything is known of it: what proofs and handshakes look at, and what a handshake answers."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+__all__ = ["Handshake", "Reply", "Request"]
+
+
+class Request(NamedTuple):
+    """What came over the wire.
+
+    Attributes:
+        method: in upper case.
+        path: as it came, not unquoted.
+        query: what stands after the `?`.
+        headers: all of them, repeated ones as often as they came; names in lower case.
+        body: the raw bytes; empty while it is not read.
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Iterable[tuple[bytes, bytes]]
+    body: bytes = b""
+
+
+class Reply(NamedTuple):
+    """The answer to a handshake."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handshake = Callable[[Request], Reply | None]
+"""Answers a question that is no event, such as whether this is the webhook of who registered it; None: it is none.
+
+Nothing is published; it is counted. Asked with POST it comes after the proof, with any other method it must see to
+the proof itself. Synchronous; raises nothing, whatever the request is.
+"""
