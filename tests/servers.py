@@ -127,6 +127,10 @@ class LeashedServer(ABC):
         self.pid = int(self._leash.stdout.readline())
         self._leash.stdout.close()
 
+    def has_said(self, text: str) -> bool:
+        """Whether its log tells this."""
+        return text in self._log.read_text()
+
     def _signal(self, number: signal.Signals) -> None:
         assert self.pid is not None, "the server is down"
         with contextlib.suppress(ProcessLookupError):

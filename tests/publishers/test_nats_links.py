@@ -11,12 +11,14 @@ import pytest
 from bridge.errors import BrokerUnavailable, RecordTooLarge
 from bridge.publishers.nats import NatsPublisher, NatsSettings
 from bridge.publishers.nats.records import encode_head
-from tests.brokers import NatsServer, nats_cluster, stored
+from tests.brokers import NatsServer, nats_cluster, stored, stream_api
 from tests.proxy import Proxy
 from tests.publishers.conftest import Start, reasons
-from tests.publishers.contract import READY_S, publish_until_taken, ready, record, tasks
+from tests.publishers.contract import READY_S, publish_until_taken, ready, record, tasks, until
+from tests.servers import started
 
 HEALS_WITHIN_S = 20.0
+LEADS_ALL = "Self is new JetStream cluster metadata leader"
 USERS = "authorization { users: [ { user: operator, password: o }, { user: bridge, password: %s } ] }"
 
 
@@ -175,10 +177,15 @@ async def test_n3_a_frozen_server_and_a_black_hole_are_noticed_and_survived(
             )
 
 
-async def test_n3_a_loop_of_ours_that_stands_still_does_not_cost_the_link(server: NatsServer, start: Start) -> None:
+async def test_n3_a_loop_of_ours_that_stands_still_does_not_cost_the_link(
+    server: NatsServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.publishers.nats.link._MAX_SILENCE_S", 1.5)
+    monkeypatch.setattr("bridge.publishers.nats.supervisor._STALL_S", 1.3)
     async with Proxy(server.port) as proxy:
         publisher = await start(proxy.url)
-        time.sleep(5.6)  # noqa: ASYNC251 -- that is the case: nobody reads for longer than the silence limit
+        await until(lambda: not publisher._outbox.link.heard, within_s=READY_S)  # else what came before counts
+        time.sleep(2)  # noqa: ASYNC251 -- that is the case: nobody reads for longer than the silence limit
         await publisher.publish(record("test.a", b"1"))
         await asyncio.sleep(1.1)
         assert proxy.connections == 1
@@ -322,18 +329,18 @@ async def test_a_broker_that_takes_nothing_in_does_not_fill_our_memory(server: N
 
 
 async def test_when_the_configured_server_dies_another_one_of_the_cluster_is_used(tmp_path: Path, start: Start) -> None:
-    first, *others = nats_cluster(tmp_path)
-    try:
-        for member in (first, *others):
-            await asyncio.to_thread(member.start)
+    members = nats_cluster(tmp_path)
+    with started(*members):
+        await start(members[0].url, replicas=3)  # makes the stream
+        info = await stream_api(members[0].url, "STREAM.INFO.EVENTS")
+        # one that leads nothing, since an election takes seconds, and is another test's matter
+        first = next(m for m in members if m.name != info["cluster"]["leader"] and not m.has_said(LEADS_ALL))
         publisher = await start(first.url, replicas=3)
         await publisher.publish(record("test.a", b"before"))
         await asyncio.to_thread(first.kill)
         await publish_until_taken(publisher, record("test.a", b"after"))
-        assert [found.data for found in await stored(others[0].url, "EVENTS")] == [b"before", b"after"]
-    finally:
-        for member in (first, *others):
-            await asyncio.to_thread(member.stop)
+        other = next(member for member in members if member is not first)
+        assert [found.data for found in await stored(other.url, "EVENTS")] == [b"before", b"after"]
 
 
 async def test_close_at_any_moment_of_connecting_leaves_nothing_behind(server: NatsServer) -> None:

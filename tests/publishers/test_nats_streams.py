@@ -14,6 +14,7 @@ from tests.conftest import NatsSpace
 from tests.proxy import Proxy
 from tests.publishers.conftest import Start, reasons
 from tests.publishers.contract import READY_S, live_objects, publish_until_taken, ready, record, until
+from tests.servers import started
 
 NS = 1_000_000_000
 GOOD = {
@@ -154,9 +155,7 @@ async def test_n6_a_topic_without_a_stream_does_not_hold_up_the_others(server: N
 
 async def test_n6_a_leader_that_dies_costs_no_record_no_copy_and_no_order(tmp_path: Path, start: Start) -> None:
     servers = nats_cluster(tmp_path)
-    try:
-        for server in servers:
-            await asyncio.to_thread(server.start)
+    with started(*servers):
         publisher = await start(*(server.url for server in servers), replicas=3)
         items = [record("test.a", b"%d" % number) for number in range(200)]
         taken: list[asyncio.Future[None]] = []
@@ -171,9 +170,6 @@ async def test_n6_a_leader_that_dies_costs_no_record_no_copy_and_no_order(tmp_pa
             await asyncio.gather(*taken)
         survivor = next(server for server in servers if server is not leader)
         assert await values(survivor) == [item.value for item in items]
-    finally:
-        for server in servers:
-            await asyncio.to_thread(server.stop)
 
 
 # ---- N7: a full stream
