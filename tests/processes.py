@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +44,21 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
 
 
 class BridgeProcess:
-    """`webhook-bridge serve` with an environment of its own."""
+    """`webhook-bridge serve` with an environment of its own.
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    Attributes:
+        within: a command that runs it, as `strace` does; may be changed before a start.
+    """
+
+    def __init__(self, data_dir: Path, *, host: str = "127.0.0.1", within: Sequence[str] = (), **settings: str) -> None:
         self.port, self.ops_port, self.nats_port = free_ports(3)
+        self.within = within
         self.data_dir = data_dir
         self.log = data_dir.parent / f"{data_dir.name}.log"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
         self.env = clean | {
-            "BRIDGE_LISTEN": f"127.0.0.1:{self.port}",
-            "BRIDGE_OPS_LISTEN": f"127.0.0.1:{self.ops_port}",
+            "BRIDGE_LISTEN": f"{host}:{self.port}",
+            "BRIDGE_OPS_LISTEN": f"{host}:{self.ops_port}",
             "BRIDGE_DATA_DIR": str(data_dir),
             "BRIDGE_SOURCE_CHATLEVEL_TOKEN": TOKEN,
         }
@@ -61,13 +66,14 @@ class BridgeProcess:
             self.env["BRIDGE_EMBEDDED_LISTEN"] = f"127.0.0.1:{self.nats_port}"
         self.env |= settings
         self.process: subprocess.Popen[bytes] | None = None
-        self.url = f"http://127.0.0.1:{self.port}/webhooks/chatlevel/{TOKEN}"
+        self.url = f"http://{host}:{self.port}/webhooks/chatlevel/{TOKEN}"
+        self.ops_url = f"http://{host}:{self.ops_port}"
         self.nats_url = settings.get("BRIDGE_BROKER", f"nats://127.0.0.1:{self.nats_port}")
 
     def start(self, *, ready: bool = True) -> "BridgeProcess":
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bridge", "serve"], env=self.env, stdout=log, stderr=log
+                [*self.within, sys.executable, "-m", "bridge", "serve"], env=self.env, stdout=log, stderr=log
             )
         wait_until(lambda: self.readiness() is not None)
         if ready:
@@ -78,7 +84,7 @@ class BridgeProcess:
         assert self.process
         assert self.process.poll() is None, self.log.read_text()
         try:
-            content: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self.ops_port}/health/ready").json()
+            content: dict[str, Any] = httpx.get(f"{self.ops_url}/health/ready").json()
         except httpx.TransportError:
             return None
         return content
@@ -135,7 +141,7 @@ def bridge(tmp_path: Path) -> Iterator[Callable[..., BridgeProcess]]:
     """Make bridges; all are ended with the test."""
     made: list[BridgeProcess] = []
 
-    def make(name: str = "data", **settings: str) -> BridgeProcess:
+    def make(name: str = "data", **settings: Any) -> BridgeProcess:
         process = BridgeProcess(tmp_path / name, **settings)
         made.append(process)
         return process

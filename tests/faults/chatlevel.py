@@ -6,6 +6,7 @@ takes at hundreds of requests under way would be measured as the bridge's.
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 from tests.faults.history import CUT, REFUSED, Attempt, Delivery, Read
 
-__all__ = ["Chatlevel", "event_read"]
+__all__ = ["Chatlevel", "event_read", "message"]
 
 RETRIES_S = (0.5, 1.0, 5.0, 60.0)
 _PATIENCE_S = 15.0  # the provider's own timeout; not stated by Chatlevel
@@ -53,6 +54,7 @@ class Chatlevel:
         self._load: asyncio.Task[None]
         self._stopped = asyncio.Event()
         self._an_hour_later = asyncio.Event()
+        self._turns = asyncio.Lock()
         self._news = asyncio.Condition()
         self.history: list[Delivery] = []
         self.acknowledged = 0
@@ -70,6 +72,10 @@ class Chatlevel:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def attempts(self) -> list[Attempt]:
+        """All that have ended."""
+        return [attempt for delivery in self.history for attempt in delivery.attempts]
 
     def at_most(self, seconds: float) -> float:
         """A bar for times, moved by what this machine itself stood still: busy with others, it does so for seconds."""
@@ -144,11 +150,11 @@ class Chatlevel:
         if pause_s < RETRIES_S[-1]:
             await asyncio.sleep(pause_s)
             return
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._an_hour_later.wait()
-        except TimeoutError:
-            pass
+                async with self._turns:  # an hour later they would not come all at once
+                    await asyncio.sleep(1 / self._rate / 3)
 
     async def _attempt(self, request: bytes) -> Attempt:
         sent, status, code = time.monotonic(), REFUSED, ""
@@ -170,25 +176,26 @@ class Chatlevel:
         return Attempt(sent, time.monotonic(), status, code)
 
     def _request(self, delivery: Delivery) -> bytes:
-        person = "5511912340000"
-        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        event = {
-            "event": "message.received",
-            "deviceId": int(delivery.key),
-            "data": {
-                "id": delivery.id,
-                "from": person,
-                "fromType": "pn",
-                "lid": None,
-                "phoneNumber": person,
-                "pushName": "Ana",
-                "content": {"text": f"{delivery.counter} {self._filling}"},
-                "type": "text",
-            },
-            "timestamp": timestamp,
-        }
-        body = json.dumps(event).encode()
+        body = message(delivery.id, delivery.key, f"{delivery.counter} {self._filling}")
         return f"{self._head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def message(message_id: str, device: str, text: str) -> bytes:
+    """The body of one that was received now."""
+    person = "5511912340000"
+    timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    data = {
+        "id": message_id,
+        "from": person,
+        "fromType": "pn",
+        "lid": None,
+        "phoneNumber": person,
+        "pushName": "Ana",
+        "content": {"text": text},
+        "type": "text",
+    }
+    event = {"event": "message.received", "deviceId": int(device), "data": data, "timestamp": timestamp}
+    return json.dumps(event).encode()
 
 
 def event_read(value: bytes) -> Read:

@@ -37,7 +37,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         copies: by cause.
         most_copies: of one event.
         disordered: ids that came too late on their topic.
-        answers: attempts by status.
+        answers: attempts by status, or by the word of our error.
         slowest_s: the longest that an answer took.
         cut: attempts that ended without an answer.
     """
@@ -50,7 +50,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     copies: dict[str, int]
     most_copies: int
     disordered: tuple[str, ...]
-    answers: dict[int, int]
+    answers: dict[str, int]
     slowest_s: float
     cut: int
 
@@ -75,7 +75,7 @@ def check(history: Sequence[Delivery], found: Sequence[Read]) -> Verdict:
         copies=_copies(history, stored),
         most_copies=max(stored.values(), default=1) - 1,
         disordered=tuple(_disordered({delivery.id: delivery for delivery in history}, found)),
-        answers=dict(Counter(attempt.status for attempt in attempts)),
+        answers=dict(Counter(attempt.code or str(attempt.status) for attempt in attempts)),
         slowest_s=max((attempt.ended - attempt.sent for attempt in attempts if attempt.answered), default=0.0),
         cut=sum(attempt.status == CUT for attempt in attempts),
     )

@@ -69,7 +69,7 @@ class Stage:
         figures: what is printed of this row.
     """
 
-    def __init__(self, row: str, broker: Broker, make: Callable[..., BridgeProcess], **settings: str) -> None:
+    def __init__(self, row: str, broker: Broker, make: Callable[..., BridgeProcess], **settings: Any) -> None:
         """Nothing runs but the broker.
 
         Args:
@@ -84,7 +84,7 @@ class Stage:
         self.figures = Figures(row=row)
         self._began = time.monotonic()
         self._ended_counts = {"ambiguous": 0.0, "sent_again": 0.0}
-        self._cut_spooled = 0.0
+        self._under_way = 0
         self._watching: asyncio.Task[None] | None = None
 
     # ---- the bridge
@@ -104,10 +104,16 @@ class Stage:
         await self._keep_counts()
         await asyncio.to_thread(self.bridge.kill)
 
+    async def end_bridge(self, provider: Chatlevel) -> int:
+        """SIGTERM; its exit code. Nobody can ask it any more what became of the deliveries under way."""
+        await self._keep_counts()
+        self._under_way += provider.under_way
+        return await asyncio.to_thread(self.bridge.stop)
+
     async def counted(self, name: str) -> float:
         """A metric of the bridge that runs, without its prefix: the sum of its series."""
         async with httpx.AsyncClient() as client:
-            text = (await client.get(f"http://127.0.0.1:{self.bridge.ops_port}/metrics")).text
+            text = (await client.get(f"{self.bridge.ops_url}/metrics")).text
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)
@@ -162,10 +168,10 @@ class Stage:
         return verdict
 
     def _bound(self, verdict: Verdict) -> int:
-        """How many copies there may be, by what the bridges counted and what was under way when they were killed."""
+        """How many copies there may be, by what the bridges counted and what was under way when they ended."""
         if self.broker.drops_copies:
             return 0
-        return round(sum(self._ended_counts.values()) + verdict.cut + self._cut_spooled)
+        return round(sum(self._ended_counts.values()) + verdict.cut) + self._under_way
 
     def _note(self, verdict: Verdict, bound: int) -> None:
         figures = self.figures

@@ -28,7 +28,7 @@ def test_a_run_without_faults_has_none() -> None:
     verdict = judged([read("a0"), read("a1"), read("a2")])
     assert (verdict.sent, verdict.acknowledged) == (3, 3)
     assert not any((verdict.lost, verdict.given_up, verdict.strange, verdict.copies, verdict.disordered, verdict.cut))
-    assert verdict.answers == {200: 3, 503: 1}
+    assert verdict.answers == {"200": 3, "503": 1}
     assert verdict.slowest_s == 1
 
 
