@@ -61,12 +61,18 @@ class Proxy:
         connections: how many were accepted so far.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, port: int = 0) -> None:
+        """Not listening yet.
+
+        Args:
+            target_port: where everything goes.
+            port: where to listen; 0 for any.
+        """
         self._target_port = target_port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
+        self.port = port
         self.up = Flow()
         self.down = Flow()
         self.connections = 0
@@ -77,7 +83,7 @@ class Proxy:
         return f"nats://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

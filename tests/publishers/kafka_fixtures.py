@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from tests.kafka import KafkaServer
 from tests.kafka_operator import stored_in_kafka
 from tests.proxy import Proxy
 from tests.publishers.contract import ready
+from tests.servers import free_ports
 
 StartKafka = Callable[..., Any]
 
@@ -57,14 +57,18 @@ async def values_in(server: KafkaServer, topic: str) -> list[bytes]:
     return [item.value for item in await stored_in_kafka(server.operator, topic)]
 
 
+@pytest.fixture(scope="module")
+def behind_proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A broker that tells its clients to come through a proxy, whether or not one is there."""
+    server = KafkaServer(tmp_path_factory.mktemp("behind-proxies"))
+    (server.advertised_port,) = free_ports(1)
+    with server:
+        yield server
+
+
 @pytest.fixture
-async def proxied(tmp_path: Path) -> AsyncIterator[tuple[KafkaServer, Proxy]]:
-    """A broker that tells its clients to come through a proxy; its `bootstrap` is the proxy's address."""
-    server = KafkaServer(tmp_path / "kafka")
-    async with Proxy(server.port) as proxy:
-        server.advertised_port = proxy.port
-        await asyncio.to_thread(server.start)
-        try:
-            yield server, proxy
-        finally:
-            await asyncio.to_thread(server.kill)
+async def proxied(behind_proxies: KafkaServer) -> AsyncIterator[tuple[KafkaServer, Proxy]]:
+    """A broker and its proxy, through which all its clients come."""
+    assert behind_proxies.advertised_port
+    async with Proxy(behind_proxies.port, behind_proxies.advertised_port) as proxy:
+        yield behind_proxies, proxy

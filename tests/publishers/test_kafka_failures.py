@@ -16,9 +16,9 @@ from tests.kafka_operator import KafkaOperator
 from tests.proxy import Proxy
 from tests.publishers.conftest import reasons
 from tests.publishers.contract import publish_until_taken, ready, record, tasks, until
-from tests.publishers.kafka_fixtures import StartKafka, kafka, proxied, start_kafka, topic, values_in
+from tests.publishers.kafka_fixtures import StartKafka, behind_proxies, kafka, proxied, start_kafka, topic, values_in
 
-__all__ = ["kafka", "proxied", "start_kafka", "topic"]
+__all__ = ["behind_proxies", "kafka", "proxied", "start_kafka", "topic"]
 
 POISON = b"poison"
 

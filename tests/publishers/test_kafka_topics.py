@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
@@ -165,19 +166,16 @@ async def test_k7_a_topic_deleted_under_load_is_seen_in_time_and_used_again_when
 
 
 async def test_k7_a_broker_that_makes_topics_by_itself_gets_none_from_looking(
-    kafka: KafkaServer, start_kafka: StartKafka, topic: str
+    tmp_path: Path, start_kafka: StartKafka, topic: str
 ) -> None:
-    await asyncio.to_thread(kafka.restart, "auto.create.topics.enable=true")
-    try:
-        publisher = await start_kafka(kafka.bootstrap, topic, provision="check", wait=False)
+    with KafkaServer(tmp_path / "kafka", "auto.create.topics.enable=true") as willing:
+        publisher = await start_kafka(willing.bootstrap, topic, provision="check", wait=False)
         await reasons(publisher, topic)
         with pytest.raises(BrokerUnavailable):
             await publisher.publish(record(topic, b"1"))
         assert "auto.create.topics.enable=false" in " ".join(publisher.health().warnings)
-        async with KafkaOperator(kafka.operator) as operator:
+        async with KafkaOperator(willing.operator) as operator:
             assert topic not in await operator.topics()
-    finally:
-        await asyncio.to_thread(kafka.restart, "")
 
 
 # ---- K12
