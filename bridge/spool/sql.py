@@ -12,17 +12,13 @@ from bridge.publishers.base import Record
 from bridge.spool.model import Entry, Row
 
 __all__ = [
-    "BUSY",
-    "CANTOPEN",
     "COLUMNS",
-    "FULL",
     "INSERT",
-    "IOERR",
-    "IOERR_SHORT_READ",
+    "INSERT_FOUND",
     "PAGE_BYTES",
-    "PERM",
-    "READONLY",
     "SCHEMA",
+    "SELECT",
+    "SELECT_IDS",
     "SQLITE",
     "VERSION",
     "Connection",
@@ -32,6 +28,7 @@ __all__ = [
     "crc_of",
     "decode",
     "encode",
+    "one",
     "totals_crc",
 ]
 
@@ -39,8 +36,6 @@ VERSION = 1
 """Of the layout below, kept as `user_version`."""
 
 PAGE_BYTES = 4096
-PERM, BUSY, READONLY, IOERR, FULL, CANTOPEN = 3, 5, 8, 10, 13, 14
-IOERR_SHORT_READ = 522
 
 COLUMNS = ("seq", "source", "topic", "key", "dedup_id", "value", "headers", "ttl_s", "received_at", "attempts", "crc")
 SCHEMA = (
@@ -57,7 +52,13 @@ SCHEMA = (
 )
 """`received_at` in microseconds of unix time; `headers` a JSON object."""
 
-INSERT = f"INSERT OR IGNORE INTO rows ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 -- constants
+_VALUES = f"({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+INSERT = f"INSERT INTO rows {_VALUES} ON CONFLICT (dedup_id) DO NOTHING"
+INSERT_FOUND = f"INSERT OR IGNORE INTO rows {_VALUES}"
+"""Salvaged rows, some of which are found twice."""
+
+SELECT = f"SELECT {', '.join(COLUMNS)} FROM rows"  # noqa: S608 -- constants
+SELECT_IDS = "SELECT topic, key, source, dedup_id FROM rows ORDER BY seq"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -163,3 +164,9 @@ def decode(columns: Sequence[Any]) -> Row | None:
 def totals_crc(columns: Sequence[object]) -> int:
     """The checksum of the row of totals."""
     return crc32(_packed(tuple(columns)))
+
+
+def one(db: Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:  # noqa: ANN401 -- whatever the column holds
+    """The first column of the first row; None without any."""
+    row = next(iter(db.execute(sql, parameters)), None)
+    return None if row is None else row[0]

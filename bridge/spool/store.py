@@ -10,52 +10,48 @@ that are not, so a second try would prove nothing. Only a full disk is not: SQLi
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bridge.errors import ConfigError, Problem, SpoolFailed, SpoolFull
-from bridge.spool.files import lock, make_directory, refuse_unfit, replace_file
+from bridge.errors import SpoolError, SpoolFailed
+from bridge.spool.faults import Damaged, opening, using
+from bridge.spool.files import lock, make_directory, refuse_unfit
 from bridge.spool.model import Lane, Opened, Row, Totals
+from bridge.spool.opening import (
+    Kept,
+    Repaired,
+    begin_repair,
+    configure,
+    create,
+    expects_file,
+    inspect,
+    read_kept,
+    repair,
+    write_kept,
+)
 from bridge.spool.sql import (
-    BUSY,
-    CANTOPEN,
-    COLUMNS,
-    FULL,
     INSERT,
-    PERM,
-    READONLY,
-    SCHEMA,
+    PAGE_BYTES,
+    SELECT,
+    SELECT_IDS,
     SQLITE,
-    VERSION,
     Connection,
     Driver,
     Encoded,
     crc_of,
     decode,
     encode,
+    one,
     totals_crc,
 )
 
 __all__ = ["Store", "Usage", "Written"]
 
 _MAX_READ_BYTES = 4_194_304
-_PRAGMAS = (
-    ("locking_mode", "EXCLUSIVE", "exclusive"),  # no other process, and no shared memory
-    ("page_size", "4096", None),
-    ("journal_mode", "WAL", "wal"),
-    ("synchronous", "FULL", 2),  # of a connection, never stored
-    ("wal_autocheckpoint", "0", 0),  # SQLite keeps its failures for itself; we do it (`checkpoint`)
-    ("secure_delete", "ON", 1),  # whom a phone number belongs to is no longer in the file; nor may salvage find it
-    ("cell_size_check", "ON", None),
-    ("trusted_schema", "OFF", None),
-    ("temp_store", "MEMORY", None),
-    ("fullfsync", "ON", None),  # macOS
-    ("checkpoint_fullfsync", "ON", None),
-)
-_SELECT = f"SELECT {', '.join(COLUMNS)} FROM rows"  # noqa: S608 -- constants
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -123,7 +119,7 @@ class Store:
         self._lock: int | None = None
         self._last_seq = 0
         self._unmerged = 0
-        self._saved: Totals | None = None
+        self._saved: Kept | None = None
         self.totals = Totals()
 
     def open(self, on_row: Callable[[Lane, str, str], None]) -> Opened:
@@ -138,15 +134,26 @@ class Store:
         """
         make_directory(self._directory)
         self._refuse(self._directory)
-        self._lock = lock(self._directory / "lock")
         try:
-            with self._translated():
-                self._connect()
-                rows = self._scan(on_row)
+            with opening(self._path, self._driver):
+                self._lock = lock(self._directory / "lock")
+                repaired = repair(self._path, self._driver, read_kept(self._sidecar), needed=False)
+            reason = None if repaired is None else "its repair was cut off"
+            try:
+                self._look()
+            except Damaged as damaged:
+                reason = str(damaged)
+                repaired = self._repair(reason)
+            with using(self._path, self._driver):
+                for topic, key, source, dedup_id in self._execute(SELECT_IDS):
+                    on_row((sys.intern(topic), key), source, dedup_id)
         except BaseException:
             self.close()
             raise
-        return Opened(rows)
+        if repaired is None:
+            return Opened(self.totals.rows)
+        self.save_totals()
+        return Opened(self.totals.rows, repaired.lost, self.totals.rows, repaired.quarantined, reason)
 
     def write(self, appends: Sequence[Encoded], deletes: Sequence[int] = (), tried: Sequence[Row] = ()) -> Written:
         """All or nothing, durable when it returns.
@@ -162,7 +169,7 @@ class Store:
         """
         first, totals, last_seq = self._last_seq + 1, self.totals, self._last_seq
         try:
-            with self._translated():
+            with using(self._path, self._driver):
                 self._execute("BEGIN IMMEDIATE")
                 missing = self._delete(deletes)
                 self._update(tried)
@@ -181,7 +188,7 @@ class Store:
                 self._execute("ROLLBACK")
             raise
         self._unmerged += (
-            8 + 4 * (len(appends) + len(deletes) + len(tried)) + sum(e.size_bytes for e in appends) // 4096
+            8 + 4 * (len(appends) + len(deletes) + len(tried)) + sum(e.size_bytes for e in appends) // PAGE_BYTES
         )
         return Written(seqs, known, missing, self.usage())
 
@@ -193,8 +200,8 @@ class Store:
         """
         rows: list[Row] = []
         size = 0
-        with self._translated():
-            for columns in self._execute(f"{_SELECT} WHERE topic = ? AND key = ? ORDER BY seq LIMIT ?", (*lane, limit)):
+        with using(self._path, self._driver):
+            for columns in self._execute(f"{SELECT} WHERE topic = ? AND key = ? ORDER BY seq LIMIT ?", (*lane, limit)):
                 row = decode(columns)
                 if row is None:
                     raise SpoolFailed(f"row {columns[0]} of {self._path} is damaged: its checksum differs")
@@ -206,12 +213,12 @@ class Store:
 
     def usage(self) -> Usage:
         """How much room there is; a few look-ups."""
-        with self._translated():
-            pages, unused = self._one("PRAGMA page_count"), self._one("PRAGMA freelist_count")
+        with using(self._path, self._driver):
+            pages, unused = one(self._opened, "PRAGMA page_count"), one(self._opened, "PRAGMA freelist_count")
             oldest = next(self._execute("SELECT received_at FROM rows ORDER BY seq LIMIT 1"), None)
             file_system = os.statvfs(self._directory)
         return Usage(
-            bytes=(pages - unused) * 4096 if self.totals.rows else 0,
+            bytes=(pages - unused) * PAGE_BYTES if self.totals.rows else 0,
             free_bytes=file_system.f_bavail * file_system.f_frsize,
             oldest_at=None if oldest is None else oldest[0],
             unmerged_pages=self._unmerged,
@@ -224,76 +231,70 @@ class Store:
             SpoolFull: no room; it can be done later.
             SpoolFailed: it is unknown what is on the disk.
         """
-        with self._translated():
+        with using(self._path, self._driver):
             for _result in self._execute("PRAGMA wal_checkpoint(PASSIVE)"):
                 self._unmerged = 0
 
     def save_totals(self) -> None:
         """Keep the totals outside of the file too, if they have changed."""
-        if self._saved != self.totals:
-            replace_file(self._sidecar, msgspec.json.encode({"last_seq": self._last_seq, "totals": self.totals}))
-            self._saved = self.totals
+        kept = Kept(self.totals, self._last_seq)
+        if self._saved != kept:
+            with using(self._path, self._driver):
+                write_kept(self._sidecar, kept)
+            self._saved = kept
 
     def close(self) -> None:
         """Let go of the directory. Idempotent."""
-        db, self._db = self._db, None
-        if db is not None:
-            with contextlib.suppress(self._driver.error, OSError):
+        if self._db is not None:
+            with contextlib.suppress(SpoolError):
                 self.save_totals()
-                db.close()
+        self._close()
         descriptor, self._lock = self._lock, None
         if descriptor is not None:
             os.close(descriptor)
 
     # ---- opening
 
-    def _connect(self) -> None:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.fchmod(descriptor, 0o600)
-        os.close(descriptor)  # before SQLite opens it: closing it afterwards would drop SQLite's lock
-        self._db = self._driver.connect(str(self._path))
-        for name, value, expected in _PRAGMAS:
-            found = next(self._execute(f"PRAGMA {name} = {value}"), None)
-            if expected is not None:
-                found = found or next(self._execute(f"PRAGMA {name}"), None)
-                if found is None or found[0] != expected:
-                    raise SpoolFailed(f"SQLite has {name} {found and found[0]!r} for {self._path}, not {expected!r}")
-        self._execute("BEGIN IMMEDIATE")
-        if not self._one("SELECT count(*) FROM sqlite_master"):
-            for statement in SCHEMA:
-                self._execute(statement)
-            self._execute("INSERT INTO totals VALUES (0, 0, 0, 0, 0, ?)", (totals_crc((0, 0, 0, 0, 0)),))
-            self._execute(f"PRAGMA user_version = {VERSION}")
-        self._execute("COMMIT")
-        self._execute(f"PRAGMA max_page_count = {max(self._max_bytes // 4096, self._one('PRAGMA page_count'))}")
+    def _look(self) -> None:
+        """Open the file, if there is nothing wrong with it.
 
-    def _scan(self, on_row: Callable[[Lane, str, str], None]) -> int:
-        accepted, deleted, lost, quarantined, self._last_seq, _crc = next(self._execute("SELECT * FROM totals"))
-        self.totals = Totals(accepted, deleted, lost, quarantined)
-        rows = 0
-        topics: dict[str, str] = {}  # few; without it each row would hold a copy
-        for columns in self._execute(f"{_SELECT} ORDER BY seq"):
-            row = decode(columns)
-            if row is None:
-                raise SpoolFailed(f"row {columns[0]} of {self._path} is damaged: its checksum differs")
-            record = row.entry.record
-            on_row((topics.setdefault(record.topic, record.topic), record.key), row.entry.source, record.dedup_id)
-            rows += 1
-        return rows
+        Raises:
+            Damaged: it is not what was written.
+        """
+        kept = read_kept(self._sidecar)
+        with opening(self._path, self._driver):
+            expects_file(self._path, kept)
+            create(self._path)
+            self._db = self._driver.connect(str(self._path))
+            configure(self._db, self._max_bytes)
+            found = inspect(self._db, kept)
+        self.totals, self._last_seq = found.totals, found.last_seq
+
+    def _repair(self, reason: str) -> Repaired | None:
+        """Take over what is good into a new file, and set the damaged one aside."""
+        try:
+            with opening(self._path, self._driver):
+                begin_repair(self._path)
+                self._close()
+                repaired = repair(self._path, self._driver, read_kept(self._sidecar), needed=True)
+            self._look()
+        except Damaged as again:
+            raise SpoolFailed(f"{self._path} is damaged ({reason}), and so is what was made of it: {again}") from again
+        return repaired
 
     # ---- writing
 
     def _insert(self, first: int, appends: Sequence[Encoded]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if not appends:
             return (), ()
-        assert self._db is not None  # noqa: S101 -- `write` has used it
         rows = [(seq, *e.columns, 0, crc_of(seq, 0, e.crc)) for seq, e in enumerate(appends, first)]
-        self._db.executemany(INSERT, rows)
+        self._opened.executemany(INSERT, rows)
         new = {seq for (seq,) in self._execute("SELECT seq FROM rows WHERE seq >= ?", (first,))}
         if len(new) == len(rows):
             return tuple(range(first, first + len(rows))), ()
         seqs = [
-            row[0] if row[0] in new else self._one("SELECT seq FROM rows WHERE dedup_id = ?", (row[4],)) for row in rows
+            row[0] if row[0] in new else one(self._opened, "SELECT seq FROM rows WHERE dedup_id = ?", (row[4],))
+            for row in rows
         ]
         return tuple(seqs), tuple(index for index, row in enumerate(rows) if row[0] not in new)
 
@@ -302,8 +303,7 @@ class Store:
             seq for seq in seqs if next(self._execute("SELECT 1 FROM rows WHERE seq = ?", (seq,)), None) is None
         )
         if seqs:
-            assert self._db is not None  # noqa: S101 -- `write` has used it
-            self._db.executemany("DELETE FROM rows WHERE seq = ?", [(seq,) for seq in seqs])
+            self._opened.executemany("DELETE FROM rows WHERE seq = ?", [(seq,) for seq in seqs])
         return missing
 
     def _update(self, tried: Sequence[Row]) -> None:
@@ -322,27 +322,16 @@ class Store:
     # ---- SQLite
 
     def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:  # noqa: ANN401 -- a cursor of either driver
+        return iter(self._opened.execute(sql, parameters))
+
+    @property
+    def _opened(self) -> Connection:
         if self._db is None:
             raise SpoolFailed("the spool's store is not open")
-        return iter(self._db.execute(sql, parameters))
+        return self._db
 
-    def _one(self, sql: str, parameters: Sequence[Any] = ()) -> Any:  # noqa: ANN401 -- whatever the column holds
-        return next(self._execute(sql, parameters))[0]
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except self._driver.error as error:
-            code = self._driver.code(error)
-            if code & 0xFF == FULL:
-                raise SpoolFull(f"no room for {self._path}: {error}") from error
-            if code & 0xFF == BUSY:
-                found = f"{self._directory} is in use by another process, which holds {self._path}"
-                raise ConfigError([Problem("BRIDGE_DATA_DIR", found, "a directory of this bridge alone")]) from error
-            if code & 0xFF in (PERM, READONLY, CANTOPEN) and self._db is None:
-                found = f"{self._path} cannot be used: {error}"
-                raise ConfigError([Problem("BRIDGE_DATA_DIR", found, "a directory that can be written")]) from error
-            raise SpoolFailed(f"{self._path}: {error} (SQLite's code {code})") from error
-        except OSError as error:
-            raise SpoolFailed(f"{self._directory}: {error.strerror}") from error
+    def _close(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(self._driver.error):
+                db.close()

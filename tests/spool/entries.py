@@ -1,5 +1,9 @@
 """Entries to spool, and a store for them that takes any file system."""
 
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,7 +11,7 @@ from bridge.publishers.base import Record
 from bridge.spool.model import Entry
 from bridge.spool.store import Store
 
-__all__ = ["AT", "entry", "ids_of", "store_in"]
+__all__ = ["AT", "entry", "ids_of", "quick_folder", "store_in"]
 
 AT = datetime(2026, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -28,3 +32,11 @@ def ids_of(store: Store) -> list[str]:
     found: list[str] = []
     store.open(lambda _lane, _source, dedup_id: found.append(dedup_id))
     return found
+
+
+@contextlib.contextmanager
+def quick_folder() -> Iterator[Path]:
+    """One in memory where there is such a thing, for tests that open a spool many times and prove nothing of fsync."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
