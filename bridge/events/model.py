@@ -61,7 +61,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         time: when it happened, by the provider's clock, UTC.
         recordedtime: when the bridge received it, UTC.
         expirytime: when the content stops being of use (pairing codes), else None.
-        data: an instance of `type.data`.
+        data: an instance of `type.data`; where a provider's payload is published as it is, that payload's JSON.
         drift: paths of fields that the schema does not know (kept under `data.extra`): few, short, printable ASCII.
     """
 
@@ -70,7 +70,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     device: str
     time: datetime
     recordedtime: datetime
-    data: msgspec.Struct
+    data: msgspec.Struct | msgspec.Raw
     subject: str | None = None
     contact: str | None = None
     expirytime: datetime | None = None

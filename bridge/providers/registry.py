@@ -20,6 +20,13 @@ GROUP = "webhook_bridge.providers"
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
         "chatlevel": "bridge.providers.chatlevel:Chatlevel",
+        "github": "bridge.providers.github:GitHub",
+        "shopify": "bridge.providers.shopify:Shopify",
+        "slack": "bridge.providers.slack:Slack",
+        "standard-webhooks": "bridge.providers.standard_webhooks:StandardWebhooks",
+        "stripe": "bridge.providers.stripe:Stripe",
+        "svix": "bridge.providers.svix:Svix",
+        "telegram": "bridge.providers.telegram:Telegram",
     }
 )
 """Our own: name -> module and class."""
