@@ -49,7 +49,8 @@ class Signer:
         return self._signature(request, now) if proof.signs else {}
 
     def _signature(self, request: Request, now: float) -> Mapping[str, str]:
-        proof, made = self._proof, {}
+        proof = self._proof
+        made: dict[str, str] = {}
         # the same bytes are the same event, so that a second attempt is no new one
         delivery_id = f"msg_{sha256(request.body).hexdigest()[:27]}"
         timestamp = ""
