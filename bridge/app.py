@@ -13,6 +13,7 @@ from bridge.config import (
     Address,
     Config,
     SourceConfig,
+    broker_files,
     make_tables,
     reread_tokens,
     rereadable_certificate,
@@ -232,6 +233,8 @@ def _rotating(
             yield Rotating(source.variable(f"{source.verify}_file"), (path,), partial(tokens, source, path, verifier))
     if config.tls_cert_file is not None and config.tls_key_file is not None:
         yield Rotating("BRIDGE_TLS_CERT_FILE", (config.tls_cert_file, config.tls_key_file), certificate)
+    for files in broker_files(config):  # its publisher reads them, and goes on with the last good ones
+        yield Rotating(files.variable, files.paths, files.check)
 
 
 def _bind(variable: str, address: Address) -> socket.socket:

@@ -1,10 +1,12 @@
 """The configured broker: Config -> publisher or reader. Where a kind of broker is chosen, once."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 import msgspec
 
-from bridge.config import Config, Secret, SourceConfig, read_secret_file
+from bridge.config import Config, Secret, SourceConfig, reread_login
+from bridge.errors import ConfigError
 from bridge.publishers.base import HeaderDialect, Publisher, Received, Record, Since
 from bridge.publishers.embedded import EmbeddedServer
 from bridge.publishers.kafka import KafkaPublisher, KafkaSettings, Sasl, Topic
@@ -128,10 +130,10 @@ def _nats_settings(
         require_durable=config.require_durable,
         max_record_bytes=max(map(largest_record_bytes, config.sources)),
         user=nats.user,
-        password=_reader(nats.password),
-        token=_reader(nats.token),
-        nkey=_reader(nats.nkey),
-        creds=_reader(nats.creds),
+        password=_reader("BRIDGE_NATS_PASSWORD", nats.password),
+        token=_reader("BRIDGE_NATS_TOKEN", nats.token),
+        nkey=_reader("BRIDGE_NATS_NKEY", nats.nkey),
+        creds=_reader("BRIDGE_NATS_CREDS", nats.creds),
         tls_ca_file=nats.tls_ca_file,
         tls_cert_file=nats.tls_cert_file,
         tls_key_file=nats.tls_key_file,
@@ -158,8 +160,8 @@ def _kafka_settings(config: Config, tables: Mapping[str, Table]) -> KafkaSetting
         linger_ms=kafka.linger_ms,
         sasl=_MECHANISMS[kafka.sasl],
         user=kafka.user,
-        password=_reader(kafka.password),
-        token=_reader(kafka.token),
+        password=_reader("BRIDGE_KAFKA_PASSWORD", kafka.password),
+        token=_reader("BRIDGE_KAFKA_TOKEN", kafka.token),
         tls=kafka.tls,
         tls_ca_file=kafka.tls_ca_file,
         tls_cert_file=kafka.tls_cert_file,
@@ -177,9 +179,21 @@ def _only_sensitive(tables: Mapping[str, Table]) -> frozenset[str]:
     return frozenset(sensitive - other)
 
 
-def _reader(secret: Secret | None) -> Callable[[], str] | None:
-    """The secret's value of today: a mounted file is read again at each connect, so a rotation needs no restart."""
+def _reader(variable: str, secret: Secret | None) -> Callable[[], str] | None:
+    """The secret's value of today: a mounted file is read again at each connect, so a rotation needs no restart.
+
+    While the file is bad, which `bridge.rotation` tells of, it is the last good value.
+    """
     if secret is None:
         return None
-    path = secret.path
-    return secret.reveal if path is None else lambda: read_secret_file(path)
+    if (path := secret.path) is None:
+        return secret.reveal
+    value = secret.reveal()
+
+    def read() -> str:
+        nonlocal value
+        with contextlib.suppress(ConfigError):
+            value = reread_login(variable, path)
+        return value
+
+    return read

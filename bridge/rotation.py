@@ -3,7 +3,7 @@
 Kubernetes exchanges a mounted Secret behind a symbolic link, others rename a file or write into it. No notice is common
 to all of these, so the files are looked at each second, and taken up once they have stood still for one.
 
-Not here: what is to be done with a change, which its owner says, and logins at the broker, read at each connect.
+Not here: what is to be done with a change, which its owner says.
 """
 
 import asyncio
@@ -34,11 +34,13 @@ class Rotating(msgspec.Struct, frozen=True):
 
     variable: str
     paths: tuple[Path, ...]
-    take_up: Callable[[], None]
+    take_up: Callable[[], object]
 
 
 class Rotation:
     """Looks after changing files. A bad one changes nothing, and is named until it is good.
+
+    It is tried again at each look, for some reasons pass without another change of the file.
 
     Attributes:
         refused: variable -> why what its file says now is not in use.
@@ -49,6 +51,7 @@ class Rotation:
         self._facts = facts
         self._used: dict[str, _State] = {}
         self._seen: dict[str, _State] = {}
+        self._told: dict[str, tuple[_State, str]] = {}
         self.refused: dict[str, str] = {}
 
     async def run(self) -> NoReturn:
@@ -66,22 +69,30 @@ class Rotation:
             await self._look_at(file)
 
     async def _look_at(self, file: Rotating) -> None:
+        variable = file.variable
         state = await asyncio.to_thread(_state, file.paths)
-        still = state == self._seen.get(file.variable, state)
-        self._seen[file.variable] = state
-        before = self._used.get(file.variable)
-        if not still or state == before:
+        still = state == self._seen.get(variable, state)
+        self._seen[variable] = state
+        if not still or (state == self._used.get(variable) and variable not in self.refused):
             return
-        self._used[file.variable] = state
         try:
             await asyncio.to_thread(file.take_up)
         except Exception as error:  # noqa: BLE001 -- whatever it is, what was in use before stays so
-            self.refused[file.variable] = reason = _reason(error)
+            self._refuse(file, state, error)
+            return
+        first = variable not in self._used and variable not in self.refused
+        self._used[variable] = state
+        self.refused.pop(variable, None)
+        if not first:
+            self._facts.file_taken_up(variable)
+
+    def _refuse(self, file: Rotating, state: _State, error: Exception) -> None:
+        """Say so, once for each state of the files and each reason."""
+        reason = _reason(file.variable, error)
+        if self._told.get(file.variable) != (state, reason) or file.variable not in self.refused:
+            self._told[file.variable] = state, reason
             self._facts.file_refused(file.variable, reason)
-        else:
-            self.refused.pop(file.variable, None)
-            if before is not None:
-                self._facts.file_taken_up(file.variable)
+        self.refused[file.variable] = reason
 
 
 def _state(paths: Sequence[Path]) -> _State:
@@ -96,8 +107,12 @@ def _stat(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _reason(error: Exception) -> str:
+def _reason(variable: str, error: Exception) -> str:
     """In words without content: only our own errors are known to have none."""
     if isinstance(error, ConfigError):
-        return "; ".join(f"{problem.found}, expected {problem.expected}" for problem in error.problems)
+        return "; ".join(
+            f"{'' if problem.variable == variable else f'({problem.variable}) '}{problem.found}, "
+            f"expected {problem.expected}"
+            for problem in error.problems
+        )
     return type(error).__name__

@@ -4,7 +4,14 @@ from bridge.config.advice import advise
 from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.load import load, survey
 from bridge.config.render import describe, env_example, variables_table
-from bridge.config.reread import reread_tokens, rereadable_certificate, token_file
+from bridge.config.reread import (
+    BrokerFiles,
+    broker_files,
+    reread_login,
+    reread_tokens,
+    rereadable_certificate,
+    token_file,
+)
 from bridge.config.routes import make_tables
 from bridge.config.secrets import Secret, read_secret_file, split_secrets
 from bridge.config.settings import Config, SourceConfig
@@ -15,6 +22,7 @@ from bridge.config.variables import Variable, variables
 __all__ = [
     "Address",
     "Broker",
+    "BrokerFiles",
     "Config",
     "KafkaConfig",
     "NatsConfig",
@@ -22,6 +30,7 @@ __all__ = [
     "SourceConfig",
     "Variable",
     "advise",
+    "broker_files",
     "describe",
     "ensure_tokens",
     "env_example",
@@ -29,6 +38,7 @@ __all__ = [
     "load",
     "make_tables",
     "read_secret_file",
+    "reread_login",
     "reread_tokens",
     "rereadable_certificate",
     "split_secrets",

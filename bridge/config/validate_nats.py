@@ -1,6 +1,5 @@
 """The rules about NATS."""
 
-import re
 from collections.abc import Iterator
 
 from bridge.config.broker_settings import NatsConfig
@@ -8,10 +7,10 @@ from bridge.config.rules import Given, authorities, pair, rule
 from bridge.config.settings import Config
 from bridge.config.variables import variables
 from bridge.errors import Problem
+from bridge.publishers.creds import creds_of, seed_of
 
-__all__: list[str] = []
+__all__ = ["login_looks_wrong"]
 
-_NKEY_SEED = re.compile(r"SU[A-Z2-7]{56}", re.ASCII)
 _WITH_EMBEDDED = {"BRIDGE_NATS_STREAM", "BRIDGE_NATS_RETENTION_S"}
 
 
@@ -70,14 +69,24 @@ def _one_kind_of_credentials(config: Config, given: Given) -> Iterator[Problem]:
 
 @rule("BRIDGE_NATS_NKEY", "BRIDGE_NATS_CREDS")
 def _credentials_look_right(config: Config, given: Given) -> Iterator[Problem]:
-    nkey, creds = config.nats.nkey, config.nats.creds
-    if nkey is not None and not _NKEY_SEED.fullmatch(nkey.reveal().strip()):
-        yield Problem(given["BRIDGE_NATS_NKEY"], "is no user seed", "58 characters that begin with SU")
-    if creds is not None and not all(
-        f"-BEGIN {part}-" in creds.reveal() for part in ("NATS USER JWT", "USER NKEY SEED")
-    ):
+    for name, secret in (("BRIDGE_NATS_NKEY", config.nats.nkey), ("BRIDGE_NATS_CREDS", config.nats.creds)):
+        if secret is not None:
+            yield from login_looks_wrong(name, given[name], secret.reveal())
+
+
+def login_looks_wrong(name: str, given_as: str, text: str) -> Iterator[Problem]:
+    """What is wrong with the text of an nkey or of creds, as far as it can be seen without the broker.
+
+    Args:
+        name: the variable without `_FILE`.
+        given_as: with it, if it was set so.
+        text: what it holds; no message has any of it.
+    """
+    if name == "BRIDGE_NATS_NKEY" and seed_of(text) is None:
+        yield Problem(given_as, "is no user seed", "58 characters that begin with SU")
+    if name == "BRIDGE_NATS_CREDS" and creds_of(text) is None:
         yield Problem(
-            given["BRIDGE_NATS_CREDS"],
+            given_as,
             "has no `BEGIN NATS USER JWT` and `BEGIN USER NKEY SEED`",
             "the content of a .creds file, or its path in BRIDGE_NATS_CREDS_FILE",
         )

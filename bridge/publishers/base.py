@@ -14,7 +14,7 @@ import msgspec
 __all__ = ["BrokerHealth", "HeaderDialect", "Publisher", "ReadSecret", "Received", "Record", "Since"]
 
 ReadSecret = Callable[[], str]
-"""Gives a secret's value of today. Called at each connect, so a rotated file is picked up without a restart.
+"""Gives a secret's value of today. Called at each connect, and now and then to see whether it has changed.
 
 May raise OSError or ValueError: the connect then fails with a reason and is tried again.
 """

@@ -17,6 +17,8 @@ __all__ = ["Status", "Weakness"]
 # Without traffic nothing would ever disprove that publishing fails, and what is not ready gets no traffic.
 _DOUBT_S = 10.0
 
+_STALE = "no link comes up with the changed login or certificates, the one made before goes on"
+
 Details = dict[str, str | int | bool]
 
 
@@ -54,6 +56,7 @@ class Status:
         self._seen: tuple[str, ...] | None = None
         self._weaknesses: tuple[Weakness, ...] = ()
         self._plans: tuple[str, ...] = ()
+        self._renewal: str | None = None
         self._server: Details = {}
         self._doubts: dict[str, tuple[str, float]] = {}
         self._told_reasons: tuple[str, ...] = ()
@@ -88,16 +91,30 @@ class Status:
         Args:
             server: small facts about it, for the log and for health.
         """
-        self._absence = self._told_absence = None
-        self._doubts.pop("", None)  # a topic's own trouble outlives links
         self._seen = None
+        self.exchanged(**server)
+
+    def exchanged(self, **server: str | int | bool) -> None:
+        """Another link to the same broker is up in place of one that worked: what was seen there stands."""
+        self._absence = self._told_absence = self._renewal = None
+        self._doubts.pop("", None)  # a topic's own trouble outlives links
         self._server = server
         broker_facts.connected(**server)
         self._update()
 
+    def renewal_refused(self, reason: str | None) -> None:
+        """The login or the certificates have changed, and no link comes up with them; None: they work or are as before.
+
+        The link made before goes on, so this is a warning.
+        """
+        if reason != self._renewal:
+            self._renewal = reason
+            self._update()
+
     def lost(self, reason: str) -> None:
         """The link is gone."""
         self._absence = self._told_absence = reason
+        self._renewal = None  # whatever is changed, is now the reason itself
         broker_facts.lost(reason)
         self._update()
 
@@ -176,6 +193,8 @@ class Status:
         reasons = self._reasons()
         # While there is no link, what was weak still is.
         warnings = tuple(weakness.text for weakness in self._weaknesses)
+        if self._renewal is not None:
+            warnings += (f"{_STALE}: {self._renewal}",)
         details = {"connected": self._absence is None, **self._server, **self._details()}
         return BrokerHealth(
             ready=not reasons,

@@ -1,9 +1,10 @@
 """TLS towards a broker: the context, and why it did not work, in words that name the variables."""
 
+import hashlib
 import ssl
 from pathlib import Path
 
-__all__ = ["UnusableFile", "certificate_reason", "make_context", "wants_client_certificate"]
+__all__ = ["ClientTls", "UnusableFile", "certificate_reason", "make_context", "wants_client_certificate"]
 
 _HOSTNAME_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
 _EXPIRED = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED
@@ -14,7 +15,7 @@ class UnusableFile(Exception):
 
 
 def make_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, prefix: str) -> ssl.SSLContext:
-    """A context that verifies certificate and name. Made at each connect, so renewed files are picked up.
+    """A context that verifies certificate and name.
 
     Args:
         ca_file: the authorities; None: the system's.
@@ -37,6 +38,41 @@ def make_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | 
         except (OSError, ssl.SSLError) as error:
             raise UnusableFile(f"{prefix}_CERT_FILE and _KEY_FILE cannot be used ({type(error).__name__})") from error
     return context
+
+
+class ClientTls:
+    """The context for links, of files that may change; while they cannot be used, that of before.
+
+    It is the same object until the files change, so that a link can tell whether it was made with those of today.
+    """
+
+    def __init__(self, ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, prefix: str) -> None:
+        """Reads nothing yet; the arguments are those of `make_context`."""
+        self._files = (ca_file, cert_file, key_file)
+        self._prefix = prefix
+        self._made: tuple[tuple[bytes | None, ...], ssl.SSLContext] | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """That of today.
+
+        Raises:
+            UnusableFile: the files cannot be used, and never could.
+        """
+        digests = tuple(map(_digest, self._files))
+        if self._made is None or self._made[0] != digests:
+            try:
+                self._made = digests, make_context(*self._files, prefix=self._prefix)
+            except UnusableFile:
+                if self._made is None:
+                    raise
+        return self._made[1]
+
+
+def _digest(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return None
 
 
 def certificate_reason(error: ssl.SSLCertVerificationError, *, prefix: str, other_name: str) -> str:

@@ -13,7 +13,6 @@ __all__ = [
     "embedded_exited",
     "embedded_failed",
     "embedded_started",
-    "login_unreadable",
     "lost",
     "not_ready",
     "partitions_changed",
@@ -109,7 +108,7 @@ def partitions_changed(topic: str, *, before: int, now: int) -> None:
 
 
 def replaced(reason: str) -> None:
-    """A link that still worked in part was exchanged for a new one."""
+    """A link that still worked, at least in part, was exchanged for a new one."""
     _log.warning("broker_link_replaced", reason=reason)
 
 
@@ -117,8 +116,3 @@ def sent_again(records: int) -> None:
     """Records whose first sending may have been stored go over another link: a copy of each is possible."""
     totals["bridge_broker_records_sent_again_total"] += records
     _log.warning("records_sent_again", records=records)
-
-
-def login_unreadable(reason: str) -> None:
-    """The login's file changed and cannot be read: the one in use stays."""
-    _log.warning("broker_login_unreadable", reason=reason)

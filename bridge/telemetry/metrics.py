@@ -117,7 +117,11 @@ METRICS = (
     Metric("bridge_ready", "gauge", "1 while /health/ready says 200; its reasons are there."),
     Metric("bridge_broker_connected", "gauge", "1 while there is a link to the broker."),
     Metric("bridge_broker_ready", "gauge", "1 while the broker takes records."),
-    Metric("bridge_broker_weaknesses", "gauge", "Settings of the broker that weaken what the bridge promises."),
+    Metric(
+        "bridge_broker_weaknesses",
+        "gauge",
+        "What /health/ready warns of about the broker: weak settings, or a changed login that it refuses.",
+    ),
     Metric("bridge_broker_links_opened_total", "counter", "Links to the broker that came up, the first one included."),
     Metric("bridge_broker_links_lost_total", "counter", "Links to the broker that ended by themselves."),
     Metric(

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
+from prometheus_client import generate_latest
 
 from bridge.rotation import Rotating, Rotation
 from bridge.telemetry.facts import Facts
@@ -149,3 +150,45 @@ async def test_a_file_that_is_still_being_written_is_not_taken_up(tmp_path: Path
     await rotation.look()
     await rotation.look()
     assert taken == ["a", "aaaa"]
+
+
+async def test_what_passes_by_itself_is_tried_again_and_said_once(tmp_path: Path) -> None:
+    file, metrics, trials = tmp_path / "token", Metrics(), 0
+    file.write_text("a")
+    unreadable = False
+
+    def take_up() -> None:
+        nonlocal trials
+        trials += 1
+        if unreadable:
+            raise OSError(5, "Input/output error")
+
+    rotation = Rotation([Rotating("X", (file,), take_up)], Facts(metrics))
+    await rotation.look()
+    file.write_text("ab")
+    unreadable = True
+    for _look in range(4):
+        await rotation.look()
+    assert set(rotation.refused) == {"X"}
+    unreadable = False
+    await rotation.look()
+    assert not rotation.refused
+    before = trials
+    await rotation.look()
+    assert trials == before, "what is in use is not taken up again"
+    assert b'outcome="refused",variable="X"} 1.0' in generate_latest(metrics.registry)
+
+
+async def test_a_good_file_that_comes_back_as_it_was_is_named_no_longer(tmp_path: Path) -> None:
+    file, aside = tmp_path / "token", tmp_path / "aside"
+    file.write_text("a")
+    rotation = Rotation([Rotating("X", (file,), file.read_text)], Facts(Metrics()))
+    await rotation.look()
+    file.rename(aside)
+    for _look in range(2):
+        await rotation.look()
+    assert rotation.refused == {"X": "FileNotFoundError"}
+    aside.rename(file)
+    for _look in range(2):
+        await rotation.look()
+    assert not rotation.refused

@@ -20,7 +20,7 @@ async def closed(link: Link) -> None:
 
 
 async def test_k1_every_producer_asks_for_all_replicas_and_is_idempotent() -> None:
-    link = Link(client_options(KafkaSettings(servers=("a:9092",))))
+    link = Link(client_options(KafkaSettings(servers=("a:9092",)), None))
     assert link.producer._sender._acks == -1
     assert link.producer._txn_manager is not None
     await closed(link)
@@ -51,7 +51,7 @@ def test_private_names_that_are_used_are_there(owner: type, names: tuple[str, ..
 
 
 async def test_private_attributes_that_are_used_are_there() -> None:
-    link = Link(client_options(KafkaSettings(servers=("a:9092",))))
+    link = Link(client_options(KafkaSettings(servers=("a:9092",)), None))
     connection = AIOKafkaConnection("a", 9092)
     for owner, names in {
         link.producer: ("_sender", "_closed", "_txn_manager"),

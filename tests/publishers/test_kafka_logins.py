@@ -149,6 +149,25 @@ async def test_k10_a_password_rotated_under_load_is_taken_up_without_a_restart(
     assert len(await values_in(sasl, allowed)) == done
 
 
+async def test_k10_a_changed_login_that_is_refused_is_a_warning_while_the_old_link_works(
+    sasl: KafkaServer, start_kafka: StartKafka, allowed: str
+) -> None:
+    password = "correct-horse"
+    publisher = await start_kafka(sasl.bootstrap, allowed, **{**plain(), "password": lambda: password})
+    first = publisher._outbox.link
+    password = "wrong"
+
+    def warned() -> bool:
+        return any("refused the login" in warning for warning in publisher.health().warnings)
+
+    await until(warned, within_s=10)
+    await publisher.publish(record(allowed, b"1"))
+    assert publisher.health().ready
+    assert publisher._outbox.link is first
+    password = "correct-horse"
+    await until(lambda: not warned(), within_s=10)
+
+
 async def test_k10_a_login_that_is_refused_later_is_not_ready_and_heals(
     sasl: KafkaServer, start_kafka: StartKafka, allowed: str, operator: KafkaOperator
 ) -> None:
@@ -241,6 +260,23 @@ async def test_tls_and_mtls(
     publisher = await start_kafka(tls.bootstrap, topic, **mutual(certificate))
     await publisher.publish(record(topic, b"1"))
     assert publisher.health().details["tls"] is True
+
+
+async def test_a_changed_client_certificate_is_used_at_once_and_a_bad_one_never(
+    tls: KafkaServer, start_kafka: StartKafka, topic: str, certificate: tuple[str, str, str], tmp_path: Path
+) -> None:
+    key = tmp_path / "key.pem"
+    key.write_bytes(Path(certificate[2]).read_bytes())
+    publisher = await start_kafka(tls.bootstrap, topic, **mutual(certificate, tls_key_file=key))
+    first = publisher._outbox.link
+    key.write_text("nonsense")
+    first.end("for the test")
+    await until(lambda: publisher._outbox.link not in (None, first), within_s=10)
+    await ready(publisher)
+    second = publisher._outbox.link
+    key.write_bytes(Path(certificate[2]).read_bytes() + b"\n")
+    await until(lambda: publisher._outbox.link not in (None, second), within_s=10)
+    await publisher.publish(record(topic, b"1"))
 
 
 async def test_tls_that_is_wrong_fails_closed_and_says_why(

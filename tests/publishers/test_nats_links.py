@@ -12,6 +12,7 @@ from bridge.errors import BrokerUnavailable, RecordTooLarge
 from bridge.publishers.nats import NatsPublisher, NatsSettings
 from bridge.publishers.nats.records import encode_head
 from tests.brokers import NatsServer, nats_cluster, stored, stream_api
+from tests.nats_keys import new_key
 from tests.proxy import Proxy
 from tests.publishers.conftest import Start, reasons
 from tests.publishers.contract import READY_S, publish_until_taken, ready, record, tasks, until
@@ -74,6 +75,59 @@ async def test_n1_a_password_that_was_rotated_is_read_again(server: NatsServer, 
     await asyncio.to_thread(server.reload, USERS % password)
     await ready(publisher)
     await publish_until_taken(publisher, record("test.a", b"1"))
+
+
+async def test_n1_a_changed_login_is_proven_by_a_new_link_before_the_old_one_goes(
+    server: NatsServer, start: Start
+) -> None:
+    await asyncio.to_thread(server.restart, USERS % "secret-1")
+    password = "secret-1"
+    publisher = await start(server.url, user="bridge", password=lambda: password)
+    first = publisher._outbox.link
+    password = "wrong"
+
+    def warned() -> bool:
+        return any("refused the login" in warning for warning in publisher.health().warnings)
+
+    await until(warned, within_s=5)
+    await publisher.publish(record("test.a", b"0"))
+    assert publisher.health().ready
+    assert publisher._outbox.link is first, "a link that works is not given up for a login that does not"
+    password = "secret-1"
+    await until(lambda: not warned(), within_s=10)
+    assert publisher._outbox.link is first
+
+
+async def test_n1_a_link_is_exchanged_under_load_without_a_failure_or_a_copy(server: NatsServer, start: Start) -> None:
+    users = "authorization { users: [ { nkey: %s }, { nkey: %s } ] }"
+    old, new = new_key(b"U"), new_key(b"U")
+    seed = old.seed
+    await asyncio.to_thread(server.restart, users % (old.public, new.public))
+    publisher = await start(server.url, nkey=lambda: seed)
+    first, count, enough, ready_all_along = publisher._outbox.link, 0, asyncio.Event(), True
+
+    async def load() -> None:
+        nonlocal count, ready_all_along
+        while not enough.is_set():
+            async with asyncio.timeout(3):
+                await asyncio.gather(
+                    *(publisher.publish(record("test.a", b"%d" % n)) for n in range(count, count + 50))
+                )
+            count += 50
+            ready_all_along &= publisher.health().ready
+
+    loading = asyncio.ensure_future(load())
+    seed = new.seed
+    await until(lambda: publisher._outbox.link not in (None, first), within_s=10)
+    seen = count
+    await until(lambda: count > seen, within_s=5)
+    enough.set()
+    await loading
+    assert ready_all_along
+    await asyncio.to_thread(server.reload, users % (new.public, new_key(b"U").public))
+    await publisher.publish(record("test.a", b"%d" % count))
+    values = [message.data for message in await stored(server.url, "EVENTS", nkeys_seed_str=new.seed)]
+    assert values == [b"%d" % number for number in range(count + 1)]
 
 
 async def test_n1_a_server_without_free_connections_is_tried_again(server: NatsServer, start: Start) -> None:

@@ -1,26 +1,20 @@
 """Logins and TLS (N11): every way in works, every wrong one fails closed, nothing is sent in plain text."""
 
 import asyncio
-import base64
-import hashlib
-import json
 import ssl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nkeys  # type: ignore[import-untyped]
 import pytest
 import trustme
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bridge.publishers.tls import make_context
 from tests.brokers import NatsServer
+from tests.nats_keys import NatsOperator, new_key
 from tests.proxy import Proxy
 from tests.publishers.conftest import Start, reasons
-from tests.publishers.contract import ready, record
+from tests.publishers.contract import ready, record, until
 
 SECRET = "correct-horse"
 
@@ -58,22 +52,10 @@ async def test_nkey(server: NatsServer, start: Start) -> None:
 
 
 async def test_creds_of_an_operator(server: NatsServer, start: Start) -> None:
-    operator, system, account, user = new_key(b"O"), new_key(b"A"), new_key(b"A"), new_key(b"U")
-    limits = {"subs": -1, "data": -1, "payload": -1, "conn": -1, "leaf": -1, "imports": -1, "exports": -1}
-    limits |= {"wildcards": True, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
-    config = f"""
-        operator: {token(operator, operator.public, {"type": "operator", "system_account": system.public})}
-        resolver: MEMORY
-        resolver_preload: {{
-            {account.public}: {token(operator, account.public, {"type": "account", "limits": limits})}
-            {system.public}: {token(operator, system.public, {"type": "account"})}
-        }}"""
-    await asyncio.to_thread(server.restart, config)
-    jwt = token(account, user.public, {"type": "user", "subs": -1, "data": -1, "payload": -1})
-    creds = (
-        f"-----BEGIN NATS USER JWT-----\r\n{jwt}\r\n------END NATS USER JWT------\r\n\r\nIMPORTANT: a warning\r\n"
-        f"-----BEGIN USER NKEY SEED-----\r\n{user.seed}\r\n------END USER NKEY SEED------"
-    )
+    operator = NatsOperator()
+    await asyncio.to_thread(server.restart, operator.config)
+    user = new_key(b"U")
+    creds = operator.creds(user)
     publisher = await start(server.url, creds=lambda: creds)
     await publisher.publish(record("test.a", b"1"))
     other = creds.replace(user.seed, new_key(b"U").seed)
@@ -216,6 +198,25 @@ async def test_n11_mutual_tls(server: NatsServer, start: Start, certificates: Ce
     await reasons(without, "BRIDGE_NATS_TLS_CERT_FILE")
 
 
+async def test_n11_a_changed_client_certificate_is_used_at_once_and_a_bad_one_never(
+    server: NatsServer, start: Start, certificates: Certificates, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(server.restart, certificates.config_mtls)
+    client = tmp_path / "client.pem"
+    client.write_bytes(certificates.client.read_bytes())
+    files = {"tls_cert_file": client, "tls_key_file": client}
+    publisher = await start(tls_url(server), tls_ca_file=certificates.ca, **files)
+    first = publisher._outbox.link
+    client.write_text("nonsense")
+    await asyncio.to_thread(server.restart)
+    await until(lambda: publisher._outbox.link not in (None, first), within_s=15)
+    await ready(publisher)
+    second = publisher._outbox.link
+    client.write_bytes(certificates.client.read_bytes() + b"\n")
+    await until(lambda: publisher._outbox.link not in (None, second), within_s=10)
+    await publisher.publish(record("test.a", b"1"))
+
+
 async def test_n11_tls_before_the_first_word(server: NatsServer, start: Start, certificates: Certificates) -> None:
     await asyncio.to_thread(server.restart, certificates.config_first)
     publisher = await start(tls_url(server), tls_ca_file=certificates.ca, tls_first=True)
@@ -239,40 +240,3 @@ def watch(proxy: Proxy) -> bytearray:
 
     proxy.up.edit = note
     return sent
-
-
-# ---- keys and tokens of NATS's own kind
-
-
-class Key(NamedTuple):
-    public: str
-    seed: str
-    pair: nkeys.KeyPair
-
-
-def new_key(kind: bytes) -> Key:
-    """A new key: `O` operator, `A` account, `U` user."""
-    prefix = {b"O": nkeys.PREFIX_BYTE_OPERATOR, b"A": nkeys.PREFIX_BYTE_ACCOUNT, b"U": nkeys.PREFIX_BYTE_USER}[kind]
-    raw = Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-    seed = nkeys.encode_seed(raw, prefix)
-    pair = nkeys.from_seed(seed)
-    return Key(pair.public_key.decode(), bytes(seed).decode(), pair)
-
-
-def token(issuer: Key, subject: str, nats: dict[str, Any]) -> str:
-    """A JWT as NATS signs them (version 2)."""
-    claims: dict[str, Any] = {
-        "iat": int(time.time()),
-        "iss": issuer.public,
-        "name": nats["type"],
-        "nats": {**nats, "version": 2},
-        "sub": subject,
-    }
-    digest = hashlib.sha256(json.dumps(claims).encode()).digest()
-    claims["jti"] = base64.b32encode(digest).decode().rstrip("=")
-    signed = b".".join(_part(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "ed25519-nkey"}, claims))
-    return (signed + b"." + _part(issuer.pair.sign(signed))).decode()
-
-
-def _part(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")

@@ -9,6 +9,7 @@ import yaml
 
 from bridge.config import Config, load, make_tables
 from bridge.providers import PROVIDERS
+from tests.nats_keys import NatsOperator, new_key
 from tests.system.crds import custom_resource_schema, validate_custom_resource
 from tests.system.helm import (
     CHART,
@@ -64,7 +65,7 @@ def test_the_first_ci_file_needs_no_custom_resource_and_the_others_need_both() -
 def settings_in(values: Path, tmp_path: Path, certificate: tuple[str, str, str]) -> Config:
     """What the bridge reads from the container's environment."""
     authority, chain, key = certificate
-    jwt = "-----BEGIN NATS USER JWT-----\nx\n-----BEGIN USER NKEY SEED-----\nx\n"
+    creds = NatsOperator().creds(new_key(b"U"))
     content = {"CA_FILE": authority, "CERT_FILE": chain, "KEY_FILE": key}
     (container,) = workload_pod(rendered(values))["spec"]["containers"]
     env = {entry["name"]: entry["value"] for entry in container["env"]}
@@ -72,7 +73,7 @@ def settings_in(values: Path, tmp_path: Path, certificate: tuple[str, str, str])
         if value.startswith(f"{SECRETS}/"):
             file = tmp_path / name
             kind = next((text for suffix, text in content.items() if name.endswith(suffix)), None)
-            file.write_text(Path(kind).read_text() if kind else jwt if "CREDS" in name else "k7Jq2mX9vB4tR8wZ1nLc")
+            file.write_text(Path(kind).read_text() if kind else creds if "CREDS" in name else "k7Jq2mX9vB4tR8wZ1nLc")
             env[name] = str(file)
     env["BRIDGE_DATA_DIR"] = str(tmp_path)
     return load(env)

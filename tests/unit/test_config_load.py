@@ -21,7 +21,7 @@ from tests.stub_provider import StubProvider
 TOKEN = "3f9c0d1be7a24685-b0c4d2e8f6a1"
 SEED = "SUAIBDPBAUTWCWBKIO6XHQNINK5FWJW4OHLXC3HQ2KFE4PEJUA44CNHTC4"
 CREDS = (
-    "-----BEGIN NATS USER JWT-----\neyJ0\n------END NATS USER JWT------\n\n"
+    "-----BEGIN NATS USER JWT-----\neyJ0.eyJq.c2ln\n------END NATS USER JWT------\n\n"
     f"-----BEGIN USER NKEY SEED-----\n{SEED}\n------END USER NKEY SEED------\n"
 )
 PROVIDERS: Mapping[str, Provider] = {

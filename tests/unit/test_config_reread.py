@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+import trustme
 
-from bridge.config import Secret, SourceConfig, reread_tokens
+from bridge.config import Secret, SourceConfig, broker_files, load, reread_login, reread_tokens
 from bridge.errors import ConfigError
+from tests.nats_keys import NatsOperator, new_key
 
 GOOD = "k7Jq2mX9vB4tR8wZ1nLc"
 
@@ -39,3 +41,62 @@ def test_several_tokens_are_read(tmp_path: Path) -> None:
     path.write_text(f"{GOOD}\n{GOOD}2, {GOOD}3\n")
     source = SourceConfig(name="shop", provider="chatlevel", token=(Secret(GOOD, path),))
     assert [token.reveal() for token in reread_tokens(source, path)] == [GOOD, f"{GOOD}2", f"{GOOD}3"]
+
+
+CREDS = NatsOperator().creds(new_key(b"U"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "content", "found"),
+    [
+        ("BRIDGE_KAFKA_PASSWORD", "", "is empty"),
+        ("BRIDGE_NATS_PASSWORD", None, "cannot be read: No such file"),
+        ("BRIDGE_NATS_NKEY", "SUNONSENSE", "is no user seed"),
+        ("BRIDGE_NATS_CREDS", CREDS.replace("BEGIN USER NKEY SEED", "BEGIN"), "has no `BEGIN NATS USER JWT`"),
+        ("BRIDGE_NATS_CREDS", CREDS[: CREDS.index(".")], "has no `BEGIN NATS USER JWT`"),
+        ("BRIDGE_NATS_CREDS", CREDS.replace("SU", "SA"), "has no `BEGIN NATS USER JWT`"),
+    ],
+)
+def test_a_bad_login_of_the_broker_is_refused_without_showing_it(
+    variable: str, content: str | None, found: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "login"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError) as raised:
+        reread_login(variable, path)
+    (problem,) = raised.value.problems
+    assert problem.variable == f"{variable}_FILE"
+    assert found in problem.found
+    assert not content or content not in str(problem)
+
+
+def test_every_file_of_the_broker_is_looked_after(tmp_path: Path) -> None:
+    """Whatever settings of files come later, too."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("client.test")
+    contents = {
+        "ca": authority.cert_pem.bytes(),
+        "cert": issued.cert_chain_pems[0].bytes(),
+        "key": issued.private_key_pem.bytes(),
+        "creds": CREDS.encode(),
+        "password": b"secret",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+
+    def watched(**env: str) -> list[str]:
+        tls = {f"TLS_{name.upper()}_FILE": str(tmp_path / name) for name in ("ca", "cert", "key")}
+        prefix = env.pop("prefix")
+        files = broker_files(load({**env, **{f"{prefix}_{name}": path for name, path in tls.items()}}))
+        return [f"{file.variable}: {' '.join(path.name for path in file.paths)}" for file in files]
+
+    assert watched(prefix="BRIDGE_NATS", BRIDGE_BROKER="tls://a", BRIDGE_NATS_CREDS_FILE=f"{tmp_path}/creds") == [
+        "BRIDGE_NATS_CREDS_FILE: creds",
+        "BRIDGE_NATS_TLS_CA_FILE: ca cert key",
+    ]
+    kafka = {"BRIDGE_KAFKA_TLS": "true", "BRIDGE_KAFKA_SASL": "plain", "BRIDGE_KAFKA_USER": "bridge"}
+    password = f"{tmp_path}/password"
+    assert watched(
+        prefix="BRIDGE_KAFKA", BRIDGE_BROKER="kafka://a:9092", BRIDGE_KAFKA_PASSWORD_FILE=password, **kafka
+    ) == ["BRIDGE_KAFKA_PASSWORD_FILE: password", "BRIDGE_KAFKA_TLS_CA_FILE: ca cert key"]

@@ -1,6 +1,7 @@
 """Which broker to try next, with which login and which TLS. One attempt at a time; the pace is the supervisor's."""
 
 import asyncio
+import ssl
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -14,9 +15,9 @@ from bridge.publishers.kafka.faults import CannotConnect
 from bridge.publishers.kafka.link import Link
 from bridge.publishers.kafka.records import MAX_BATCH_BYTES
 from bridge.publishers.kafka.settings import KafkaSettings
-from bridge.publishers.tls import make_context
+from bridge.publishers.tls import ClientTls
 
-__all__ = ["Dialer", "client_options"]
+__all__ = ["Dialer", "client_options", "client_tls"]
 
 _DIAL_TIMEOUT_S = 4.0
 # Also the brokers' own limit for replicas to follow. When it is over the library sends the batch again with the same
@@ -35,6 +36,7 @@ class Dialer:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        self._tls = client_tls(settings)
         self._discovered: tuple[str, ...] = ()
         self._next = 0
 
@@ -49,14 +51,15 @@ class Dialer:
         fresh = [server for server in servers if server not in self._settings.servers]
         self._discovered = tuple(fresh[:_MAX_DISCOVERED])
 
-    def login(self) -> tuple[str, ...]:
-        """The secrets of today, to see whether they have changed.
+    def login(self) -> tuple[str | ssl.SSLContext, ...]:
+        """What a link is made with today, to see whether it has changed; without tokens, which change all the time.
 
         Raises:
-            CannotConnect: one cannot be read.
+            CannotConnect, UnusableFile: a secret or a PEM file cannot be read.
         """
-        secrets = {"PASSWORD": self._settings.password, "TOKEN": self._settings.token}
-        return tuple(_read(secret, name) for name, secret in secrets.items() if secret is not None)
+        password = self._settings.password
+        context = () if self._tls is None else (self._tls.context(),)
+        return context if password is None else (_read(password, "PASSWORD"), *context)
 
     async def dial(self) -> Link:
         """Try the next server.
@@ -70,7 +73,7 @@ class Dialer:
         kind = kinds[self._next % len(kinds)]
         server = kind[self._next // len(kinds) % len(kind)]
         self._next += 1
-        options = client_options(settings)
+        options = client_options(settings, self._tls)
         async with asyncio.timeout(_DIAL_TIMEOUT_S):
             metadata = await _knock(server, options)
         link = Link(
@@ -120,8 +123,18 @@ async def _knock(server: str, options: dict[str, Any]) -> Any:  # noqa: ANN401 -
     return answer
 
 
-def client_options(settings: KafkaSettings) -> dict[str, Any]:
+def client_tls(settings: KafkaSettings) -> ClientTls | None:
+    """The files for TLS; None: without."""
+    files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
+    return ClientTls(*files, prefix="BRIDGE_KAFKA_TLS") if settings.tls else None
+
+
+def client_options(settings: KafkaSettings, tls: ClientTls | None) -> dict[str, Any]:
     """What the library's clients all take: TLS and the login of today.
+
+    Args:
+        settings: which login.
+        tls: of these settings; without it the library refuses to connect where they ask for TLS.
 
     Raises:
         CannotConnect, UnusableFile: a secret or a PEM file cannot be read.
@@ -132,9 +145,8 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
         "request_timeout_ms": _REQUEST_TIMEOUT_MS,
         "security_protocol": protocol,
     }
-    if settings.tls:
-        files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
-        options["ssl_context"] = make_context(*files, prefix="BRIDGE_KAFKA_TLS")
+    if tls is not None:
+        options["ssl_context"] = tls.context()
     if settings.sasl is not None:
         options["sasl_mechanism"] = settings.sasl
     if settings.sasl == "OAUTHBEARER":

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from bridge.errors import BrokerUnavailable
 from bridge.publishers.base import Received, Since
 from bridge.publishers.kafka.client import stop_consumer
-from bridge.publishers.kafka.dialer import client_options
+from bridge.publishers.kafka.dialer import client_options, client_tls
 from bridge.publishers.kafka.faults import connect_reason
 from bridge.publishers.kafka.settings import KafkaSettings
 from bridge.publishers.supervision import Backoff
@@ -55,6 +55,7 @@ class _Reader:
 
     def __init__(self, settings: KafkaSettings, topics: Sequence[str], since: Since) -> None:
         self._settings = settings
+        self._tls = client_tls(settings)
         self._topics = frozenset(topics)
         self._since = since
         self._positions: dict[TopicPartition, int] = {}
@@ -63,7 +64,7 @@ class _Reader:
     async def read(self) -> AsyncGenerator[Received, None]:
         """Records until something goes wrong."""
         consumer = AIOKafkaConsumer(
-            **client_options(self._settings),
+            **client_options(self._settings, self._tls),
             bootstrap_servers=list(self._settings.servers),
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # where a position is no longer kept

@@ -5,12 +5,13 @@ successor is up, so that what still works is not disturbed.
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 import msgspec
 
 from bridge.publishers.kafka.dialer import Dialer
-from bridge.publishers.kafka.faults import CannotConnect, connect_reason, lost_reason
+from bridge.publishers.kafka.faults import connect_reason, lost_reason
 from bridge.publishers.kafka.link import Link
 from bridge.publishers.kafka.outbox import Outbox
 from bridge.publishers.kafka.permissions import examine
@@ -32,6 +33,8 @@ _MAX_DEAF = 2  # looks in a row that nobody answered
 _STABLE_S = 5.0  # a link that ended sooner counts as a failed attempt
 _SETTLE_S = 1.0
 _LOGIN_S = 1.0
+_RENEWED = "the login or the certificates have changed"
+_RENEW_AGAIN_S = 5.0  # while the broker refuses them: the link still works, and the broker is not hammered
 _MAX_WANTED = 1000
 
 _Dialled = tuple[Link, Inspection]
@@ -48,9 +51,8 @@ class Supervisor:
         self._grace = Grace(self._give_up)
         self._wanted: set[str] = set()
         self._look_wanted = asyncio.Event()
-        self._login: tuple[str, ...] | None = None
+        self._login: tuple[object, ...] | None = None
         self._login_checked_at = 0.0
-        self._login_unreadable = False
         self._successor: _Dialled | None = None
         self.outbox = Outbox(status, self.look_up, linger_s=settings.linger_ms / 1000)
 
@@ -147,7 +149,7 @@ class Supervisor:
                 if now - began > _STABLE_S:
                     self._backoff.reset()
                 if dialling is not None and dialling.done():
-                    self._successor, dialling, not_before = self._dialled(dialling, now)
+                    self._successor, dialling, not_before = self._dialled(dialling, link, now)
                     if self._successor is not None:
                         return
                 if link.spoiled.done() and dialling is None:
@@ -164,12 +166,18 @@ class Supervisor:
                 if not dialling.cancelled() and dialling.exception() is None:
                     await dialling.result()[0].close()
 
-    def _dialled(self, dialling: asyncio.Task[_Dialled], now: float) -> tuple[_Dialled | None, None, float | None]:
+    def _dialled(
+        self, dialling: asyncio.Task[_Dialled], link: Link, now: float
+    ) -> tuple[_Dialled | None, None, float | None]:
         try:
             return dialling.result(), None, None
         except Exception as error:  # noqa: BLE001 -- as in `_next_link`
-            self._status.publish_failed(connect_reason(error), now)
-            return None, None, now + self._backoff.next()
+            reason = connect_reason(error)
+        if link.spoiled.result() == _RENEWED:
+            self._status.renewal_refused(reason)
+            return None, None, now + _RENEW_AGAIN_S
+        self._status.publish_failed(reason, now)
+        return None, None, now + self._backoff.next()
 
     def _check(self, link: Link, now: float) -> None:
         oldest_s, topic = self.outbox.check(now)
@@ -182,20 +190,14 @@ class Supervisor:
         if now - self._login_checked_at > _LOGIN_S:
             self._login_checked_at = now
             if self._login_changed():
-                link.spoil("the login has changed")
+                link.spoil(_RENEWED)
 
     def _login_changed(self) -> bool:
-        if self._login is None or self._settings.sasl == "OAUTHBEARER":  # whose tokens change all the time
-            return False
-        try:
-            changed = self._dialer.login() != self._login
-        except CannotConnect as error:
-            if not self._login_unreadable:
-                broker_facts.login_unreadable(str(error))
-            self._login_unreadable = True
-            return False
-        self._login_unreadable = False
-        return changed
+        with contextlib.suppress(Exception):  # what cannot be read now is no reason to part with a link
+            if self._dialer.login() != self._login:
+                return True
+            self._status.renewal_refused(None)
+        return False
 
     async def _keep_looking(self, link: Link, found: Inspection) -> None:
         loop = asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """Which server to try next, with which login and which TLS. One attempt at a time; the pace is the supervisor's."""
 
 import contextlib
-import re
+import ssl
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -9,17 +9,16 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from nats.aio.client import RawCredentials
 
 from bridge.publishers.base import ReadSecret
+from bridge.publishers.creds import creds_of, seed_of
 from bridge.publishers.nats.faults import CannotConnect
 from bridge.publishers.nats.link import Link
 from bridge.publishers.nats.settings import NatsSettings
-from bridge.publishers.tls import make_context
+from bridge.publishers.tls import ClientTls
 
 __all__ = ["Dialer"]
 
 _DEFAULT_PORT = 4222
 _MAX_DISCOVERED = 16
-_JWT = re.compile(r"-BEGIN NATS USER JWT-+\s+([\w=.\-]+)\s")
-_SEED = re.compile(r"-BEGIN USER NKEY SEED-+\s+(S[A-Z2-7]+)\s")
 
 
 class Dialer:
@@ -27,6 +26,8 @@ class Dialer:
 
     def __init__(self, settings: NatsSettings) -> None:
         self._settings = settings
+        files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
+        self._client_tls = ClientTls(*files, prefix="BRIDGE_NATS_TLS")
         self._configured = [_split(server) for server in settings.servers]
         self._discovered: list[SplitResult] = []
         self._next = 0
@@ -35,6 +36,15 @@ class Dialer:
     def servers(self) -> int:
         """How many attempts try each server once."""
         return len(self._configured) + len(self._discovered)
+
+    def login(self) -> tuple[str | ssl.SSLContext, ...]:
+        """What a link is made with today, to see whether it has changed.
+
+        Raises:
+            CannotConnect, UnusableFile: a secret or a PEM file cannot be read.
+        """
+        context = (self._client_tls.context(),) if self._requires_tls() else ()
+        return (*map(str, self._login().values()), *context)
 
     async def dial(self, make_link: Callable[[bool], Link]) -> Link:
         """Try the next server.
@@ -88,9 +98,7 @@ class Dialer:
         settings = self._settings
         # Servers found by discovery are known by address alone; their certificates are for the name we were given.
         name = settings.tls_hostname or (server if server in self._configured else self._configured[0]).hostname
-        files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
-        context = make_context(*files, prefix="BRIDGE_NATS_TLS")
-        return {"tls": context, "tls_hostname": name, "tls_handshake_first": settings.tls_first}
+        return {"tls": self._client_tls.context(), "tls_hostname": name, "tls_handshake_first": settings.tls_first}
 
 
 def _split(server: str) -> SplitResult:
@@ -116,18 +124,12 @@ def _read(secret: ReadSecret, name: str) -> str:
 
 
 def _clean_seed(text: str) -> str:
-    seed = text.strip()
-    if not re.fullmatch(r"SU[A-Z2-7]{56}", seed):
+    if (seed := seed_of(text)) is None:
         raise CannotConnect("BRIDGE_NATS_NKEY is no seed of a user (58 characters that begin with SU)")
     return seed
 
 
 def _clean_creds(text: str) -> str:
-    """The two parts the library looks for. It would look for ever in a text without them."""
-    jwt, seed = _JWT.search(f"{text}\n"), _SEED.search(f"{text}\n")
-    if jwt is None or seed is None:
+    if (creds := creds_of(text)) is None:
         raise CannotConnect("BRIDGE_NATS_CREDS holds no user JWT with its seed")
-    return (
-        f"-----BEGIN NATS USER JWT-----\n{jwt[1]}\n------END NATS USER JWT------\n"
-        f"-----BEGIN USER NKEY SEED-----\n{seed[1]}\n------END USER NKEY SEED------\n"
-    )
+    return creds

@@ -110,7 +110,7 @@ class Link:
 
     async def close(self) -> None:
         """Drop the link at once. Idempotent."""
-        self._end("closed")
+        self.end("closed")
         self.client.abandon()
         await self.client.ended()
         for _subject, future in self._asked.values():
@@ -128,7 +128,7 @@ class Link:
             self.heard = False
             self._heard_at = now
         elif now - self._heard_at > _MAX_SILENCE_S:
-            self._end("the broker has been silent for too long")
+            self.end("the broker has been silent for too long")
 
     def excuse_silence(self) -> None:
         """The silence was ours: the event loop stood still."""
@@ -230,9 +230,10 @@ class Link:
 
     def lost(self, cause: BaseException | str) -> None:
         """The connection is gone, or the server said why it will be."""
-        self._end(lost_reason(cause))
+        self.end(lost_reason(cause))
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """It is of no more use. May come several times."""
         if not self.ended.done():
             self.ended.set_result(reason)
 

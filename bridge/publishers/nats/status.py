@@ -39,11 +39,14 @@ class NatsStatus(Status):
         config = None if self._inspection is None else self._inspection.config
         return 0 if config is None else max(0, config.max_msg_size)
 
-    def linked(self, *, server_version: str, tls: bool, max_payload: int) -> None:
-        """A link is up; what the stream is like is not known yet."""
-        self._inspection = None
+    def linked(self, *, server_version: str, tls: bool, max_payload: int, in_exchange: bool) -> None:
+        """A link is up; what the stream is like is not known yet, unless it replaces a link that worked."""
         self._max_payload = max_payload
-        self.connected(server_version=server_version, tls=tls)
+        if in_exchange:
+            self.exchanged(server_version=server_version, tls=tls)
+        else:
+            self._inspection = None
+            self.connected(server_version=server_version, tls=tls)
 
     def inspected(self, inspection: Inspection, weaknesses: Sequence[Weakness]) -> None:
         """The stream was looked at."""

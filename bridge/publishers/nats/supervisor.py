@@ -26,6 +26,8 @@ _STALL_S = 2.5  # a tick that comes so late: it was our loop, or machine, that s
 _PROBE_S = 5.0
 _PROBE_SOON_S = 1.0  # while not ready
 _PROBE_PAUSE_S = 0.25  # between two that somebody asked for
+_RENEWED = "the login or the certificates have changed"
+_RENEW_AGAIN_S = 5.0  # while the broker refuses them: the link still works, and the broker is not hammered
 _STABLE_S = 5.0  # a link that ended sooner counts as a failed attempt
 
 
@@ -41,6 +43,8 @@ class Supervisor:
         self._backoff = Backoff()
         self._probe_wanted = asyncio.Event()
         self._grace = Grace(self._give_up)
+        self._login: tuple[object, ...] | None = None
+        self._successor: Link | None = None
 
     def look_soon(self) -> None:
         """Something is wrong with publishing: look at the stream again."""
@@ -53,22 +57,25 @@ class Supervisor:
         try:
             while True:
                 try:
-                    link = await self._next_link()
+                    successor, self._successor = self._successor, None
+                    link = successor or await self._next_link()
                     began = loop.time()
-                    await self._attend(link)
-                    if loop.time() - began < _STABLE_S:
+                    await self._attend(link, in_exchange=link is successor)
+                    if self._successor is None and loop.time() - began < _STABLE_S:
                         await asyncio.sleep(self._backoff.next())
                 except Exception as error:  # noqa: BLE001 -- a supervisor that dies silently is what this replaces
                     broker_facts.supervision_failed(error)
                     await asyncio.sleep(self._backoff.next())
         finally:
             self._grace.end()
+            if self._successor is not None:
+                await self._successor.close()
 
     async def _next_link(self) -> Link:
         failures = 0
         while True:
             try:
-                return await self._dialer.dial(self._make_link)
+                return await self._dial()
             except Exception as error:  # noqa: BLE001 -- the library raises whatever its parts do
                 reason = connect_reason(error)
             self._status.unreachable(reason)
@@ -78,10 +85,16 @@ class Supervisor:
             if failures % self._dialer.servers == 0:
                 await asyncio.sleep(self._backoff.next())
 
+    async def _dial(self) -> Link:
+        login = self._dialer.login()
+        link = await self._dialer.dial(self._make_link)
+        self._login = login
+        return link
+
     def _make_link(self, tls_required: bool) -> Link:  # noqa: FBT001 -- the dialer's callback
         return Link(self._settings, self._tokens, tls_required=tls_required, on_no_responders=self._outbox.stall)
 
-    async def _attend(self, link: Link) -> None:
+    async def _attend(self, link: Link, *, in_exchange: bool) -> None:
         """Use the link until it ends."""
         info = link.client.info
         self._grace.end()
@@ -89,9 +102,11 @@ class Supervisor:
             server_version=str(info.get("version", "unknown")),
             tls=bool(info.get("tls_required")),
             max_payload=link.max_payload,
+            in_exchange=in_exchange,
         )
         self._outbox.attach(link)
         probing = asyncio.create_task(self._keep_probing(link), name="nats-probe")
+        renewing = asyncio.create_task(self._keep_current(link), name="nats-renew")
         try:
             await self._watch(link)
         finally:
@@ -99,9 +114,13 @@ class Supervisor:
             self._grace.begin()
             self._dialer.learn(link.client.info)
             probing.cancel()
+            renewing.cancel()
             await link.close()
-            await asyncio.wait([probing])
-        self._status.lost(link.ended.result())
+            await asyncio.wait([probing, renewing])
+        if link.ended.result() == _RENEWED:
+            broker_facts.replaced(_RENEWED)
+        else:
+            self._status.lost(link.ended.result())
 
     async def _watch(self, link: Link) -> None:
         loop = asyncio.get_running_loop()
@@ -116,6 +135,25 @@ class Supervisor:
             self._status.tick(now)
             if now - began > _STABLE_S:
                 self._backoff.reset()
+
+    async def _keep_current(self, link: Link) -> None:
+        """Exchange the link when what links are made with has changed; it goes on until the new one is up.
+
+        A link outlives its login, so that without this a bad new one would be found at the next outage.
+        """
+        while True:
+            await asyncio.sleep(_TICK_S)
+            try:
+                if self._dialer.login() == self._login:
+                    self._status.renewal_refused(None)
+                    continue
+                self._successor = await self._dial()
+            except Exception as error:  # noqa: BLE001 -- as in `_next_link`
+                self._status.renewal_refused(connect_reason(error))
+                await asyncio.sleep(_RENEW_AGAIN_S)
+                continue
+            link.end(_RENEWED)
+            return
 
     async def _keep_probing(self, link: Link) -> None:
         while True:
