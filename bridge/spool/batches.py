@@ -30,6 +30,7 @@ class Deleting(msgspec.Struct, frozen=True):
     future: asyncio.Future[None]
 
 
+_GROUP_BYTES = 2_097_152  # of one transaction: the write-ahead log grows by it
 _Call = TypeVar("_Call", Appending, Deleting)
 
 
@@ -123,6 +124,7 @@ def run_batch(store: Store, batch: Batch, upkeep: Upkeep | None) -> Done:
             if upkeep.merge:
                 store.checkpoint()
             store.save_totals()
+            store.take_reserve()
         except SpoolFull as full:
             done.full = full
     done.usage = store.usage()
@@ -138,16 +140,17 @@ def _write(store: Store, batch: Batch, done: Done) -> None:
         done.full = full
         if seqs or batch.tried:
             try:
-                store.checkpoint()  # the write-ahead log then begins anew, in the room that it has
+                store.give_reserve()
                 done.deleted = store.write((), seqs, batch.tried)
             except SpoolFull as still_full:
                 done.full = still_full
 
 
 def _first(calls: list[_Call], limit: int) -> list[_Call]:
-    rows = 0
+    rows = size = 0
     for index, call in enumerate(calls):
         rows += len(call.rows)
-        if rows > limit and index:
+        size += call.size_bytes if isinstance(call, Appending) else 0
+        if (rows > limit or size > _GROUP_BYTES) and index:
             return calls[:index]
     return calls[:]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bridge.errors import ConfigError, Problem
 
-__all__ = ["file_system", "lock", "make_directory", "refuse_unfit", "replace_file", "sync_directory"]
+__all__ = ["file_system", "lock", "make_directory", "refuse_unfit", "replace_file", "reserve", "sync_directory"]
 
 _VARIABLE = "BRIDGE_DATA_DIR"
 # Locks and fsync of the network ones are not what SQLite needs; the others forget.
@@ -91,6 +91,23 @@ def replace_file(path: Path, content: bytes) -> None:
     finally:
         os.close(descriptor)
     draft.replace(path)
+
+
+def reserve(path: Path, size_bytes: int) -> None:
+    """A file that takes up so much room, for nothing but to be removed.
+
+    Raises:
+        OSError: there is not so much.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, size_bytes)
+    except OSError:
+        path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:

@@ -27,7 +27,7 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 _GROUP_ROWS = 512
 _TICK_S = 1.0
 _CANARY_S = 60.0
-_MERGE_PAGES = 4096  # 16 MiB of write-ahead log
+_MERGE_PAGES = 1024  # 4 MiB of write-ahead log
 _ALARM, _REFUSE = 0.80, 0.95
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

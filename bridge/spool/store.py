@@ -19,7 +19,7 @@ import msgspec
 
 from bridge.errors import SpoolError, SpoolFailed
 from bridge.spool.faults import Damaged, opening, using
-from bridge.spool.files import lock, make_directory, refuse_unfit
+from bridge.spool.files import lock, make_directory, refuse_unfit, reserve
 from bridge.spool.model import Lane, Opened, Row, Totals
 from bridge.spool.opening import (
     Kept,
@@ -52,6 +52,9 @@ from bridge.spool.sql import (
 __all__ = ["Store", "Usage", "Written"]
 
 _MAX_READ_BYTES = 4_194_304
+# More than merging a log of 4 MiB and a group on top may take: without it a disk that somebody else has
+# filled would leave no way to take rows out, for that needs room, too.
+_RESERVE_BYTES = 8_388_608
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -112,6 +115,7 @@ class Store:
         self._directory = directory
         self._path = directory / "spool.db"
         self._sidecar = directory / "totals.json"
+        self._reserve = directory / "reserve"
         self._driver = driver
         self._max_bytes = max_bytes
         self._refuse = refuse
@@ -234,6 +238,23 @@ class Store:
         with using(self._path, self._driver):
             for _result in self._execute("PRAGMA wal_checkpoint(PASSIVE)"):
                 self._unmerged = 0
+
+    def give_reserve(self) -> None:
+        """Make room on a full disk: merge the log, for which there is a reserve, so that it begins anew in its place.
+
+        Raises:
+            SpoolFull: there is no room all the same.
+            SpoolFailed: it is unknown what is on the disk.
+        """
+        with using(self._path, self._driver):
+            self._reserve.unlink(missing_ok=True)
+        self.checkpoint()
+
+    def take_reserve(self) -> None:
+        """Have the reserve again where there is room for two."""
+        with contextlib.suppress(OSError):  # it is there for others' sake
+            if not self._reserve.exists() and self.usage().free_bytes > 2 * _RESERVE_BYTES:
+                reserve(self._reserve, _RESERVE_BYTES)
 
     def save_totals(self) -> None:
         """Keep the totals outside of the file too, if they have changed."""
