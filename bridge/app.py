@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -19,6 +19,7 @@ from bridge.config import (
     rereadable_certificate,
     token_file,
 )
+from bridge.contract import documents
 from bridge.errors import ConfigError, Problem
 from bridge.ingest.app import make_ingest_app
 from bridge.ingest.compiled import make_pipeline, make_verifier
@@ -170,7 +171,9 @@ class Bridge:
             protocol=make_protocol(limits, self.facts),
             tls=(str(config.tls_cert_file), str(config.tls_key_file)) if config.tls_cert_file else None,
         )
-        ops_server = HttpServer(make_ops_app(self.readiness, self.metrics.registry), ops_listener, shutdown_timeout_s=1)
+        contract = cache(partial(documents, config, self._providers))
+        ops_app = make_ops_app(self.readiness, self.metrics.registry, contract)
+        ops_server = HttpServer(ops_app, ops_listener, shutdown_timeout_s=1)
         for server in (ops_server, ingest_server):
             await server.start()
         self._servers = [ingest_server, ops_server]

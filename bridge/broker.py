@@ -12,6 +12,7 @@ from bridge.publishers.embedded import EmbeddedServer
 from bridge.publishers.kafka import KafkaPublisher, KafkaSettings, Sasl, Topic
 from bridge.publishers.kafka import reader as kafka_reader
 from bridge.publishers.kafka import records as kafka_records
+from bridge.publishers.kafka import topics as kafka_topics
 from bridge.publishers.nats import NatsPublisher, NatsSettings
 from bridge.publishers.nats import reader as nats_reader
 from bridge.publishers.nats import records as nats_records
@@ -27,6 +28,7 @@ __all__ = [
     "make_probe",
     "make_publisher",
     "make_reader",
+    "new_topics",
 ]
 
 # An event is its webhook, normalised: measured growth stays below 2, attributes and headers below this sum.
@@ -100,6 +102,14 @@ def make_reader(config: Config, tables: Mapping[str, Table]) -> Reader:
 def dialect_of(config: Config) -> HeaderDialect:
     """How records for the configured broker name their headers."""
     return KafkaPublisher.dialect if config.broker.kind == "kafka" else NatsPublisher.dialect
+
+
+def new_topics(config: Config, tables: Mapping[str, Table]) -> dict[str, dict[str, str]]:
+    """The Kafka topics that the bridge makes where they are missing, each with its configuration."""
+    if config.broker.kind != "kafka" or config.provision != "create":
+        return {}
+    settings = _kafka_settings(config, tables)
+    return {topic.name: dict(kafka_topics.new_config(settings, topic)) for topic in settings.topics}
 
 
 def as_sent(config: Config, record: Record) -> tuple[dict[str, str], int]:

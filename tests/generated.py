@@ -5,7 +5,7 @@ Never edit a generated file or a generated part of a file by hand.
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import cast
@@ -66,9 +66,18 @@ def metrics_table() -> str:
 
 
 def commands() -> dict[str, click.Command]:
-    """Every command by name, in the order of `--help`."""
-    context = click.Context(cli)
-    return {name: cast("click.Command", cli.get_command(context, name)) for name in cli.list_commands(context)}
+    """Every command by name, in the order of `--help`; of a group its commands."""
+    return dict(_commands(cli, ""))
+
+
+def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = cast("click.Command", group.get_command(context, name))
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
 
 
 def examples() -> list[Example]:

@@ -2,6 +2,7 @@
 
 from bridge.config.advice import advise
 from bridge.config.broker_settings import KafkaConfig, NatsConfig
+from bridge.config.export import env_file, helm_values
 from bridge.config.load import load, survey
 from bridge.config.render import describe, env_example, variables_table
 from bridge.config.reread import (
@@ -34,7 +35,9 @@ __all__ = [
     "describe",
     "ensure_tokens",
     "env_example",
+    "env_file",
     "find_token",
+    "helm_values",
     "load",
     "make_tables",
     "read_secret_file",

@@ -15,11 +15,20 @@ from bridge.config.render import meaning
 from bridge.config.settings import SourceConfig
 from bridge.config.variables import SOURCE_PREFIX, Variable, text_of, variables
 
-__all__ = ["helm_config", "helm_defaults", "helm_definitions", "helm_secrets", "helm_source"]
+__all__ = [
+    "OWNED",
+    "chart_key",
+    "helm_config",
+    "helm_defaults",
+    "helm_definitions",
+    "helm_secrets",
+    "helm_source",
+    "is_file",
+]
 
 _WIDTH = 110
 # What the chart sets by itself, from values of its own.
-_OWNED = frozenset(
+OWNED = frozenset(
     {
         "BRIDGE_BROKER",
         "BRIDGE_DATA_DIR",
@@ -51,39 +60,39 @@ def helm_secrets() -> str:
 def helm_definitions() -> dict[str, Any]:
     """Definitions of the chart's JSON Schema: what `config`, `secrets` and a source's own may hold."""
     return {
-        "config": _object({_key(variable): _schema(variable) for variable in _plain(source=False)}),
-        "secrets": _object({_key(variable): _SECRET_REF for variable in _files(source=False)}),
-        "sourceConfig": _object({_key(variable): _schema(variable) for variable in _plain(source=True)}),
-        "sourceSecrets": _object({_key(variable): _SECRET_REF for variable in _files(source=True)}),
+        "config": _object({chart_key(variable): _schema(variable) for variable in _plain(source=False)}),
+        "secrets": _object({chart_key(variable): _SECRET_REF for variable in _files(source=False)}),
+        "sourceConfig": _object({chart_key(variable): _schema(variable) for variable in _plain(source=True)}),
+        "sourceSecrets": _object({chart_key(variable): _SECRET_REF for variable in _files(source=True)}),
     }
 
 
 def helm_defaults() -> str:
     """A template of JSON: key -> default of each whole number, for what the chart reckons from them."""
     numbers = [*_plain(source=False), *_plain(source=True)]
-    defaults = {_key(variable): variable.default for variable in numbers if variable.type is int}
+    defaults = {chart_key(variable): variable.default for variable in numbers if variable.type is int}
     body = json.dumps(defaults, indent=2, sort_keys=True)
     return f'{{{{- define "webhook-bridge.defaults" -}}}}\n{body}\n{{{{- end }}}}\n'
 
 
 def _plain(*, source: bool) -> list[Variable]:
-    return [variable for variable in _of(source=source) if not _is_file(variable) and variable.name not in _OWNED]
+    return [variable for variable in _of(source=source) if not is_file(variable) and variable.name not in OWNED]
 
 
 def _files(*, source: bool) -> list[Variable]:
-    return [variable for variable in _of(source=source) if _is_file(variable)]
+    return [variable for variable in _of(source=source) if is_file(variable)]
 
 
 def _of(*, source: bool) -> list[Variable]:
     return [variable for variable in variables() if (variable.owner is SourceConfig) == source]
 
 
-def _is_file(variable: Variable) -> bool:
+def is_file(variable: Variable) -> bool:
     """Whether it comes from a mounted Secret: what is secret, and certificates."""
     return variable.secret or (variable.type is Path and variable.field.endswith("_file"))
 
 
-def _key(variable: Variable) -> str:
+def chart_key(variable: Variable) -> str:
     """`BRIDGE_LOG_LEVEL`; of a source what follows its prefix, `DEADLINE_MS`."""
     return variable.name.removeprefix(SOURCE_PREFIX)
 
@@ -116,7 +125,11 @@ def _yaml(chosen: list[Variable], *, indent: int, headings: bool) -> str:
             lines += ["", f"{margin}# ---- {group} ----"]
         for variable in members:
             comment = _wrapped(variable, indent=indent)
-            lines += ["", *(f"{margin}# {line}" for line in comment), f"{margin}# {_key(variable)}: {_value(variable)}"]
+            lines += [
+                "",
+                *(f"{margin}# {line}" for line in comment),
+                f"{margin}# {chart_key(variable)}: {_value(variable)}",
+            ]
     return "\n".join(lines).strip("\n") + "\n"
 
 
@@ -129,7 +142,7 @@ def _wrapped(variable: Variable, *, indent: int) -> list[str]:
 
 def _value(variable: Variable) -> str:
     """The default, or an example where there is none, as YAML that stays what it is: `"off"` is a text."""
-    if _is_file(variable):
+    if is_file(variable):
         return "{name: …, key: …}"
     value = variable.default
     if value in (None, ()):

@@ -1,7 +1,7 @@
 """The settings as text for people: the README's table, `.env.example`, the start-up log line. All from the structs."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -9,9 +9,9 @@ import msgspec
 
 from bridge.config.secrets import Secret
 from bridge.config.settings import Config, SourceConfig
-from bridge.config.variables import SOURCE_PREFIX, Variable, text_of, variables
+from bridge.config.variables import SOURCE_PREFIX, Variable, own_variables, text_of, variables
 
-__all__ = ["describe", "env_example", "meaning", "variables_table"]
+__all__ = ["describe", "env_example", "env_text", "meaning", "provider_variables", "variables_table"]
 
 _WIDTH = 100
 _EXAMPLE_SOURCE = SourceConfig(name="chatlevel", provider="chatlevel")
@@ -31,22 +31,55 @@ def env_example() -> str:
 
     Read by `docker compose`, `docker run --env-file`, systemd and shells alike, so values have no quotes.
     """
+    return env_text((_EXAMPLE_SOURCE,), {})
+
+
+def env_text(sources: Sequence[SourceConfig], given: Mapping[str, str]) -> str:
+    """The text of an environment file: every variable of these sources, those that are not given commented out.
+
+    Args:
+        sources: whose variables there are.
+        given: variable -> text on one line. Secrets among them are not written.
+    """
     lines = [
         *_comment(
-            "Settings of webhook-bridge. Every line is commented out; after the = stands the default, or an example "
+            "Settings of webhook-bridge. After the = of a line that is commented out stands the default, or an example "
             "where there is none."
         ),
         *_comment("A secret can be read from a file instead: add _FILE to its variable's name and give the path."),
     ]
     for group, members in groupby(variables(), key=lambda variable: variable.group):
         lines += ["", f"# ---- {group} ----"]
-        for variable in members:
-            lines += [
-                "",
-                *_comment(meaning(variable).replace("`", "")),
-                f"#{_example_name(variable)}={_example(variable)}",
+        named = [(variable, _env_names(variable, sources)) for variable in members]
+        if group == "Sources":
+            named += [
+                (variable, [source.variable(variable.field)])
+                for source in sources
+                for variable in provider_variables(source)
             ]
+        for variable, names in named:
+            lines += ["", *_comment(meaning(variable).replace("`", ""))]
+            lines += [_env_line(variable, name, given) for name in names]
     return "\n".join(lines) + "\n"
+
+
+def provider_variables(source: SourceConfig) -> tuple[Variable, ...]:
+    """The variables that the source has of its provider's own."""
+    return () if source.own is None else own_variables(type(source.own))
+
+
+def _env_names(variable: Variable, sources: Sequence[SourceConfig]) -> list[str]:
+    if variable.name.startswith(SOURCE_PREFIX):
+        return [source.variable(variable.field) for source in sources]
+    return [variable.name]
+
+
+def _env_line(variable: Variable, name: str, given: Mapping[str, str]) -> str:
+    if variable.secret and f"{name}_FILE" in given:
+        return f"{name}_FILE={given[f'{name}_FILE']}"
+    if name in given and not variable.secret:
+        return f"{name}={given[name]}"
+    return f"#{name}={_example(variable)}"
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -109,12 +142,6 @@ def meaning(variable: Variable) -> str:
     if variable.secret:
         text += " Secret."
     return text
-
-
-def _example_name(variable: Variable) -> str:
-    if variable.name.startswith(SOURCE_PREFIX):
-        return _EXAMPLE_SOURCE.variable(variable.field)
-    return variable.name
 
 
 def _example(variable: Variable) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from bridge.events.cloudevents import CloudEvent
 from bridge.events.model import EventType
 
-__all__ = ["ENVELOPE_PATH", "all_schemas", "incompatibilities"]
+__all__ = ["ENVELOPE_PATH", "all_schemas"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ENVELOPE_PATH = "cloudevents/event/v1.0.json"
@@ -60,29 +60,3 @@ def _schema(struct: type[msgspec.Struct], schema_id: str, title: str) -> dict[st
 
 def _format(schema: dict[str, Any]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
-
-
-def incompatibilities(old: dict[str, Any], new: dict[str, Any], path: str = "$") -> list[str]:
-    """What a newer minor of one major must not do to an older one: only optional additions are allowed.
-
-    Args:
-        old: the released schema, or a part of it.
-        new: the candidate.
-        path: where we are, for the messages.
-    """
-    found = []
-    old_properties, new_properties = old.get("properties", {}), new.get("properties", {})
-    found += [f"{path}.{name}: removed" for name in old_properties if name not in new_properties]
-    newly_required = set(new.get("required", ())) - set(old.get("required", ()))
-    found += [f"{path}.{name}: newly required" for name in sorted(newly_required)]
-    no_longer = set(old.get("required", ())) - set(new.get("required", ()))
-    found += [f"{path}.{name}: no longer required" for name in sorted(no_longer)]
-    for name in old_properties.keys() & new_properties.keys():
-        found += incompatibilities(old_properties[name], new_properties[name], f"{path}.{name}")
-    for name, definition in old.get("$defs", {}).items():
-        found += incompatibilities(definition, new.get("$defs", {}).get(name, {}), f"{path}.$defs.{name}")
-    annotations = {"properties", "required", "$defs", "description", "examples", "title", "$id", "$schema", "default"}
-    for key in (old.keys() | new.keys()) - annotations:
-        if old.get(key) != new.get(key):
-            found.append(f"{path}: {key} changed from {old.get(key)!r} to {new.get(key)!r}")
-    return found

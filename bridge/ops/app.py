@@ -1,11 +1,15 @@
-"""The second port, for the operator and Kubernetes: health and metrics. Nothing of it is reachable from outside."""
+"""The second port: health and metrics for the operator and Kubernetes, and what consumers can build on.
 
-from collections.abc import Callable
+Nothing of it is reachable from outside.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from litestar import Litestar, Response, get
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -35,8 +39,17 @@ class Readiness(msgspec.Struct, frozen=True):
     sources: dict[str, dict[str, Any]]
 
 
-def make_ops_app(readiness: Callable[[], Readiness], registry: CollectorRegistry) -> Litestar:
-    """The litestar application of the ops port."""
+def make_ops_app(
+    readiness: Callable[[], Readiness], registry: CollectorRegistry, documents: Callable[[], Mapping[str, bytes]]
+) -> Litestar:
+    """The litestar application of the ops port.
+
+    Args:
+        readiness: the state now.
+        registry: the metrics.
+        documents: JSON by path, `asyncapi.json` and what is below `schemas/`. Asked for in a thread, for making them
+            takes as long as hundreds of deliveries.
+    """
 
     @get("/health/live", sync_to_thread=False)
     def live() -> dict[str, bool]:
@@ -52,10 +65,28 @@ def make_ops_app(readiness: Callable[[], Readiness], registry: CollectorRegistry
     def metrics() -> Response[bytes]:
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
-    handlers: list[ControllerRouterHandler] = [live, ready, metrics]
+    def document(path: str) -> Response[bytes]:
+        content = documents().get(path)
+        if content is None:
+            raise NotFoundException
+        return Response(content, media_type="application/json")
+
+    @get("/asyncapi.json", sync_to_thread=True)
+    def asyncapi() -> Response[bytes]:
+        return document("asyncapi.json")
+
+    @get("/schemas", sync_to_thread=True)
+    def index() -> Response[bytes]:
+        return document("schemas/")
+
+    @get("/schemas/{domain:str}/{name:str}/{version:str}", sync_to_thread=True)
+    def schema(domain: FromPath[str], name: FromPath[str], version: FromPath[str]) -> Response[bytes]:
+        return document(f"schemas/{domain}/{name}/{version}")
+
+    handlers: list[ControllerRouterHandler] = [live, ready, metrics, asyncapi, index, schema]
     return Litestar(handlers, openapi_config=None, logging_config=None, exception_handlers={HTTPException: _http_error})
 
 
 def _http_error(_request: object, error: HTTPException) -> Response[dict[str, str]]:
-    detail = "this port has /health/live, /health/ready and /metrics"
+    detail = "this port has /health/live, /health/ready, /metrics, /asyncapi.json and /schemas/"
     return Response({"error": "not_found", "detail": detail}, status_code=error.status_code)

@@ -83,6 +83,7 @@ class Table:
         rules: those about this source, in their order.
         template: where to without one.
         known: by type name, what is known at start, the fallback type among it.
+        beyond: where types that payloads name go when there are too many, or no topic for them.
         others: the topics that other sources publish to, set when all tables are there.
     """
 
@@ -105,7 +106,7 @@ class Table:
         self._open_topics = open_topics
         self._learned: dict[str, Found] = {}
         self._fallback = self._decide(source.fallback)
-        self._beyond = self._routed(source.fallback)  # of named types without a topic: UNKNOWN=drop is not about them
+        self.beyond = self._routed(source.fallback)  # UNKNOWN=drop is not about them
         types = {event_type.name: event_type for event_type in source.types}
         if source.open_types:
             for rule in self.rules:
@@ -137,8 +138,8 @@ class Table:
             for route in found.routes:
                 yield route.topic, found.rule
         if self.open_patterns:
-            for route in self._beyond.routes:
-                yield route.topic, self._beyond.rule
+            for route in self.beyond.routes:
+                yield route.topic, self.beyond.rule
         if self.source.open_types:
             for rule in self.rules:
                 for pattern in rule.topics:
@@ -190,7 +191,7 @@ class Table:
         routes: list[Route] = []
         for pattern in patterns:
             if pattern.names_type and not (learned and self._open_topics):
-                routes += self._beyond.routes
+                routes += self.beyond.routes
             else:
                 routes.append(Route(pattern.topic(self.source.name, self.source.fallback.domain, name), key))
         return Found(_each_once(routes), name if learned else self._fallback.label, rule)

@@ -13,7 +13,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from bridge.publishers.kafka.settings import KafkaSettings, Topic
 
-__all__ = ["Inspection", "TopicConfig", "TopicState", "inspect"]
+__all__ = ["Inspection", "TopicConfig", "TopicState", "inspect", "new_config"]
 
 _TOPIC, _BROKER = 2, 4  # resource types of DescribeConfigs
 _CONFIGS = (
@@ -215,7 +215,7 @@ async def _create(ask: Ask, settings: KafkaSettings, topics: Sequence[Topic], co
     replication = _DEFAULT if settings.replication is None else settings.replication
     partitions = _DEFAULT if settings.partitions is None else settings.partitions
     requests: list[tuple[Any, ...]] = [
-        (topic.name, partitions, replication, [], _new_config(settings, topic)) for topic in topics
+        (topic.name, partitions, replication, [], new_config(settings, topic)) for topic in topics
     ]
     # The broker's own judgement in a dry run too: of names, replication, policies and permissions.
     request = CreateTopicsRequest(requests, _CREATE_TIMEOUT_MS, validate_only=settings.dry_run)
@@ -228,7 +228,8 @@ async def _create(ask: Ask, settings: KafkaSettings, topics: Sequence[Topic], co
     return failures
 
 
-def _new_config(settings: KafkaSettings, topic: Topic) -> list[tuple[str, str]]:
+def new_config(settings: KafkaSettings, topic: Topic) -> list[tuple[str, str]]:
+    """What a topic is made with."""
     config = {"cleanup.policy": "delete", "retention.ms": str(settings.retention_s * 1000)}
     if topic.sensitive:
         # Only whole segments are deleted, so these must be young too.

@@ -1,0 +1,119 @@
+"""`export env` and `export helm-values`: the same settings, elsewhere."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from bridge.config import env_example, load
+from tests.generated_chart import CHART
+from tests.processes import run_here
+
+SECRET = "canary-7f3a9c1e5b8d2460"
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """Something of every kind."""
+    token = tmp_path / "token"
+    token.write_text(SECRET)
+    return {
+        "BRIDGE_SOURCES": "shop-1=chatlevel,chatlevel,open-2=chatlevel",
+        "BRIDGE_BROKER": "kafka://kafka-0,kafka-1",
+        "BRIDGE_PROVISION": "off",
+        "BRIDGE_KAFKA_SASL": "plain",
+        "BRIDGE_KAFKA_USER": "bridge",
+        "BRIDGE_KAFKA_PASSWORD": SECRET,
+        "BRIDGE_KAFKA_TLS": "true",
+        "BRIDGE_ROUTES": "# no rule\n*:call -> drop\nshop-1:message.* -> whatsapp.messages key={contact}".partition(
+            "\n"
+        )[2],
+        "BRIDGE_DEDUP_WINDOW_S": "4600",
+        "BRIDGE_LISTEN": "0.0.0.0:8080",
+        "BRIDGE_SOURCE_SHOP_1_TOKEN": SECRET,
+        "BRIDGE_SOURCE_CHATLEVEL_TOKEN_FILE": str(token),
+        "BRIDGE_SOURCE_CHATLEVEL_DEVICES": "480213,480214",
+        "BRIDGE_SOURCE_CHATLEVEL_DEADLINE_MS": "2500",
+        "BRIDGE_SOURCE_OPEN_2_VERIFY": "none",
+    }
+
+
+def values(env: dict[str, str]) -> tuple[dict[str, Any], str]:
+    result = run_here("export", "helm-values", env=env)
+    assert result.exit_code == 0
+    return yaml.safe_load(result.output), result.output
+
+
+def test_the_environment_file_gives_the_same_configuration_but_for_secrets(env: dict[str, str]) -> None:
+    text = run_here("export", "env", env=env).output
+    assert SECRET not in text
+    given = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    assert given.keys() == env.keys() - {"BRIDGE_KAFKA_PASSWORD", "BRIDGE_SOURCE_SHOP_1_TOKEN"}
+    missing = dict.fromkeys(env.keys() - given.keys(), SECRET)
+    again, before = load(given | missing), load(env)
+    assert again.routes == "*:call -> drop; shop-1:message.* -> whatsapp.messages key={contact}"
+    assert {**_fields(again), "routes": ""} == {**_fields(before), "routes": ""}
+    assert "#BRIDGE_SOURCE_SHOP_1_TOKEN=changeme" in text
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {name: repr(getattr(config, name)) for name in config.__struct_fields__}
+
+
+def test_without_settings_the_environment_file_is_the_example() -> None:
+    assert run_here("export", "env", env={}).output == env_example()
+
+
+def test_the_values_are_those_that_are_set_and_fit_the_charts_schema(env: dict[str, str]) -> None:
+    made, text = values(env)
+    assert SECRET not in text
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    partial = {name: part for name, part in schema["properties"].items() if name in made}
+    jsonschema.validate(made, schema | {"required": [], "properties": partial})
+    assert made == {
+        "broker": "kafka://kafka-0:9092,kafka://kafka-1:9092",
+        "sources": [
+            {
+                "name": "shop-1",
+                "provider": "chatlevel",
+                "secrets": {"TOKEN": {"name": "webhook-bridge", "key": "shop-1-token"}},
+            },
+            {
+                "name": "chatlevel",
+                "provider": "chatlevel",
+                "config": {"DEADLINE_MS": 2500, "DEVICES": ["480213", "480214"]},
+                "secrets": {"TOKEN": {"name": "webhook-bridge", "key": "chatlevel-token"}},
+            },
+            {"name": "open-2", "provider": "chatlevel", "config": {"VERIFY": "none"}},
+        ],
+        "routes": ["*:call -> drop", "shop-1:message.* -> whatsapp.messages key={contact}"],
+        "config": {
+            "BRIDGE_PROVISION": "off",
+            "BRIDGE_KAFKA_SASL": "plain",
+            "BRIDGE_KAFKA_USER": "bridge",
+            "BRIDGE_KAFKA_TLS": True,
+            "BRIDGE_DEDUP_WINDOW_S": 4600,
+        },
+        "secrets": {"BRIDGE_KAFKA_PASSWORD": {"name": "webhook-bridge", "key": "kafka-password"}},
+    }
+    wanted = set(re.findall(r"--from-file=(\S+)=FILE", text))
+    assert wanted == {"kafka-password", "shop-1-token", "chatlevel-token"}
+
+
+def test_a_laptops_settings_lack_the_broker_and_name_the_token_that_was_made() -> None:
+    made, text = values({})
+    assert made == {
+        "broker": "",
+        "sources": [
+            {
+                "name": "chatlevel",
+                "provider": "chatlevel",
+                "secrets": {"TOKEN": {"name": "webhook-bridge", "key": "chatlevel-token"}},
+            }
+        ],
+    }
+    assert "name one that the cluster reaches" in text
