@@ -17,7 +17,9 @@ from bridge.cli.command import Example
 from bridge.config import env_example, variables_table
 from bridge.events.schemas import all_schemas
 from bridge.ingest.outcomes import OUTCOMES
-from bridge.providers import PROVIDERS
+from bridge.providers import BUILT_IN, PROVIDERS
+from bridge.providers.base import Provider
+from bridge.providers.proof import URL_TOKEN
 from bridge.telemetry.metrics import METRICS
 from tests.generated_chart import chart_files, replaced
 from tests.generated_licences import licences_table
@@ -54,6 +56,27 @@ def topics_table() -> str:
         name, ce_type = event_type.name, event_type.ce_type
         rows.append(f"| `events.<source>.{name}` | `{ce_type}` | {what} | [v{event_type.version}]({path}) |")
     return "\n".join(rows)
+
+
+def providers_table() -> str:
+    """The table of docs/providers.md."""
+    rows = ["| provider | proof | success, within | tries again after |", "|---|---|---|---|"]
+    for name in sorted(BUILT_IN):
+        provider = PROVIDERS[name]
+        proofs = _proofs(provider)
+        success = "any 2xx" if provider.any_2xx else str(provider.success_status)
+        retries = ", ".join(f"{pause_s} s" for pause_s in provider.retry_plan_s) or "never"
+        rows.append(f"| `{name}` | {proofs} | {success}, {provider.deadline_ms / 1000:g} s | {retries} |")
+    return "\n".join(rows)
+
+
+def _proofs(provider: Provider) -> str:
+    if URL_TOKEN in provider.proofs:
+        return "a token in the URL"
+    schemes = " or ".join(dict.fromkeys(proof.scheme if proof.signs else "secret" for proof in provider.proofs))
+    headers = " or ".join(dict.fromkeys(f"`{proof.header or 'authorization'}`" for proof in provider.proofs))
+    tolerances = {proof.timestamp.tolerance_s for proof in provider.proofs if proof.timestamp}
+    return f"{schemes} in {headers}" + (f", at most {max(tolerances)} s old" if tolerances else "")
 
 
 def metrics_table() -> str:
@@ -105,6 +128,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     },
     "docs/licences.md": {"licences": licences_table},
     "docs/metrics.md": {"metrics": metrics_table},
+    "docs/providers.md": {"providers": providers_table},
 }
 
 

@@ -1,29 +1,40 @@
-"""What `send` posts: events made up anew each time, files, folders, lines, standard input."""
+"""What `send` posts: events made up anew each time, files, folders, lines, standard input; and captured requests."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import click
 
 from bridge.providers.base import Provider
+from bridge.providers.captured import read_captured
 
 __all__ = ["Body", "Supply"]
 
 
 class Body(NamedTuple):
-    """One request's body, and what it is, for people."""
+    """One request's body.
+
+    Attributes:
+        name: what it is, for people.
+        content: the bytes.
+        headers: that say something about it, in lower case.
+    """
 
     name: str
     content: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 Maker = Callable[[], Body]
 
 _MILLISECOND = timedelta(milliseconds=1)
+# Of a captured request, what belongs to the connection it came over; its proof is made anew.
+_OF_CONNECTION = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
 
 
 class Supply:
@@ -74,15 +85,15 @@ def _clock() -> Callable[[], datetime]:
 
 def _makers(provider: Provider, what: str, now: Callable[[], datetime], *, lines: bool) -> Iterator[Maker]:
     if what in provider.sample_events:
-        yield lambda: Body(what, provider.sample(what, now=now()))
+        yield lambda: _with_headers(provider, what, what, provider.sample(what, now=now()))
     elif what == "-":
-        yield from _fixed("-", sys.stdin.buffer.read(), lines=lines)
+        yield from _fixed(provider, "-", sys.stdin.buffer.read(), lines=lines)
     elif (path := Path(what)).is_dir():
         for file in sorted(path.iterdir()):
             if file.is_file() and not file.name.startswith("."):
-                yield from _of_file(file, lines=lines)
+                yield from _of_file(provider, file, lines=lines)
     elif path.is_file():
-        yield from _of_file(path, lines=lines)
+        yield from _of_file(provider, path, lines=lines)
     else:
         known = ", ".join(provider.sample_events)
         raise click.BadParameter(
@@ -90,18 +101,39 @@ def _makers(provider: Provider, what: str, now: Callable[[], datetime], *, lines
         )
 
 
-def _of_file(path: Path, *, lines: bool) -> Iterator[Maker]:
+def _with_headers(provider: Provider, name: str, event: str, content: bytes) -> Body:
+    """The body with what the provider says of that event in headers."""
+    return Body(name, content, provider.sample_headers(event, content))
+
+
+def _of_file(provider: Provider, path: Path, *, lines: bool) -> Iterator[Maker]:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint="WHAT") from error
-    return _fixed(str(path), content, lines=lines)
+    if path.suffix == ".http":
+        yield partial(_captured, path, content)
+    else:
+        yield from _fixed(provider, str(path), content, lines=lines)
 
 
-def _fixed(name: str, content: bytes, *, lines: bool) -> Iterator[Maker]:
+def _captured(path: Path, content: bytes) -> Body:
+    """A whole request as it was captured."""
+    try:
+        request = read_captured(content)
+    except ValueError as error:
+        raise click.BadParameter(f"{path} is no HTTP request: {error}", param_hint="WHAT") from None
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+    kept = {name: value for name, value in headers.items() if name not in _OF_CONNECTION}
+    return Body(str(path), request.body, kept)
+
+
+def _fixed(provider: Provider, name: str, content: bytes, *, lines: bool) -> Iterator[Maker]:
+    """A file's name says which event it is, where the provider says it in a header: `push.json`."""
+    event = Path(name).stem.removesuffix(".in") if name != "-" else provider.sample_events[0]
     if not lines:
-        yield partial(Body, name, content)
+        yield partial(_with_headers, provider, name, event, content)
         return
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
-            yield partial(Body, f"{name}:{number}", line)
+            yield partial(_with_headers, provider, f"{name}:{number}", event, line)

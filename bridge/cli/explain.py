@@ -10,6 +10,7 @@ import msgspec
 from bridge.broker import dialect_of
 from bridge.cli.command import Command
 from bridge.cli.explained import Explained, show
+from bridge.cli.proving import prove_request
 from bridge.cli.settings import Surveyed, surveyed, tell_ignored
 from bridge.config import SourceConfig, make_tables
 from bridge.errors import DeviceNotAllowed, UndecodableBody
@@ -19,6 +20,8 @@ from bridge.ingest.outcomes import Outcome
 from bridge.ingest.pipeline import Prepared
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Delivery
+from bridge.providers.captured import read_captured
+from bridge.providers.request import Reply, Request
 
 __all__ = ["explain"]
 
@@ -27,28 +30,34 @@ __all__ = ["explain"]
     cls=Command,
     examples=[
         ("webhook-bridge explain body.json --source chatlevel", "what this payload becomes, and on which topics"),
+        ("webhook-bridge explain --request captured.http --source github", "whether this request verifies, or why not"),
         ("webhook-bridge explain body.json --json | jq '.events[].records[].topic'", "the topics alone"),
     ],
 )
 @click.argument("file", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--source", help="Whose payload it is; the first one of BRIDGE_SOURCES if not given.")
+@click.option("--request", "whole", is_flag=True, help="The file is a whole HTTP request: also prove its sender.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option(
     "--show-credentials", is_flag=True, help="Show QR and pairing codes, which let others take a device over."
 )
-def explain(*, file: Path, source: str | None, as_json: bool, show_credentials: bool) -> None:
+def explain(*, file: Path, source: str | None, whole: bool, as_json: bool, show_credentials: bool) -> None:
     """Show what a payload becomes: ids, types, topics, keys, headers and values, or why it is refused.
 
     Nothing is sent, no broker is asked, no token is needed. Settings that are wrong are named and prevent nothing:
     it is explained as if they were not set.
+
+    With --request the file is a request as a proxy or tunnel captured it: request line, headers, a blank line, the body
+    byte for byte. Then it is also said, step by step, whether its sender is proven with the source's token or secret,
+    and if not, why; no secret is shown.
 
     Exit code 0: it would be published, or dropped as the rules say. 1: it would be refused.
     """
     found = surveyed()
     tell_ignored(found.problems)
     found, chosen = _choose(found, source)
-    body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    explained = _explained(found, chosen, body)
+    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    explained = _explained(found, chosen, _request(content) if whole else _of_body(chosen, content), prove=whole)
     if not show_credentials:
         explained = explained.without_credentials(found.config)
     if as_json:
@@ -76,21 +85,44 @@ def _choose(found: Surveyed, name: str | None) -> tuple[Surveyed, SourceConfig]:
     raise click.BadParameter(f"{name!r} is not a source; BRIDGE_SOURCES has {known}", param_hint="--source")
 
 
-def _explained(found: Surveyed, source: SourceConfig, body: bytes) -> Explained:
-    config, table = found.config, found.tables[source.name]
-    pipeline = make_pipeline(
-        config, source, provider=PROVIDERS[source.provider], table=table, dialect=dialect_of(config)
-    )
-    prepared: list[Prepared] = []
+def _request(content: bytes) -> Request:
+    try:
+        return read_captured(content)
+    except ValueError as error:
+        raise click.BadParameter(f"it is no HTTP request: {error}", param_hint="FILE") from None
+
+
+def _of_body(source: SourceConfig, body: bytes) -> Request:
+    headers = [(b"content-type", b"application/json")]
+    return Request("POST", f"/webhooks/{source.name}".encode(), b"", headers, body)
+
+
+def _explained(found: Surveyed, source: SourceConfig, request: Request, *, prove: bool) -> Explained:
+    config, body, provider = found.config, request.body, PROVIDERS[source.provider]
     refusal: tuple[Outcome, str] | None = None
     if len(body) > source.max_body_bytes:
         detail = f"the body has {len(body)} bytes, {source.variable('max_body_bytes')} is {source.max_body_bytes}"
         refusal = (outcomes.BODY_TOO_LARGE, detail)
-    headers = {b"content-type": b"application/json"}
+    proof = prove_request(config, source, request) if prove else ()
+    if not all(step.right for step in proof):
+        refusal = refusal or (outcomes.UNAUTHORIZED, "its sender is not proven")
+    if prove and (reply := _greeted(source, request)) is not None:
+        explained = Explained.of(config, source, len(body), [], refusal, proof=proof)
+        status = explained.status if refusal else reply.status
+        return msgspec.structs.replace(explained, status=status, reply=reply.body.decode(errors="replace"))
+    pipeline = make_pipeline(
+        config, source, provider=provider, table=found.tables[source.name], dialect=dialect_of(config)
+    )
+    prepared: list[Prepared] = []
     try:
-        prepared = pipeline.prepare(Delivery(body, headers, datetime.now(UTC)))
+        prepared = pipeline.prepare(Delivery(body, dict(request.headers), datetime.now(UTC)))
     except UndecodableBody as error:
         refusal = refusal or (outcomes.UNDECODABLE, str(error))
     except DeviceNotAllowed as error:
         refusal = refusal or (outcomes.DEVICE_NOT_ALLOWED, f"{error} ({source.variable('devices')})")
-    return Explained.of(config, source, len(body), prepared, refusal)
+    return Explained.of(config, source, len(body), prepared, refusal, proof=proof)
+
+
+def _greeted(source: SourceConfig, request: Request) -> Reply | None:
+    greeting = PROVIDERS[source.provider].configured(source.own).handshakes().get(request.method)
+    return None if greeting is None else greeting(request)

@@ -15,7 +15,7 @@ from bridge.ingest.outcomes import ACCEPTED, RECORD_REFUSED, Outcome
 from bridge.ingest.pipeline import Prepared
 from bridge.publishers.base import Record
 
-__all__ = ["Explained", "ExplainedEvent", "ExplainedRecord", "show"]
+__all__ = ["Explained", "ExplainedEvent", "ExplainedRecord", "ExplainedStep", "show"]
 
 
 class ExplainedRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +35,14 @@ class ExplainedRecord(msgspec.Struct, frozen=True, kw_only=True):
     dedup_id: str
     size_bytes: int
     value: Any
+
+
+class ExplainedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing the proof of the sender depends on: what, whether it is right, and what was found; no secret."""
+
+    name: str
+    right: bool
+    found: str
 
 
 class ExplainedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +72,9 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
         body_bytes, max_body_bytes: its size and the source's limit.
         max_record_bytes: the most that a record of this source is reckoned with; `check --connect` compares it with
             the broker's limit.
-        events: in their order.
+        proof: of a whole request, what its proof depends on; empty where none is asked for, or for a body alone.
+        reply: of a request that is a provider's question and no event, the answer's body; else empty.
+        events: in their order; of a request that is not proven, what they would be.
     """
 
     source: str
@@ -75,6 +85,8 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int
     max_body_bytes: int
     max_record_bytes: int
+    proof: tuple[ExplainedStep, ...] = ()
+    reply: str = ""
     events: tuple[ExplainedEvent, ...]
 
     @classmethod
@@ -85,6 +97,8 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
         body_bytes: int,
         prepared: list[Prepared],
         refusal: tuple[Outcome, str] | None,
+        *,
+        proof: tuple[ExplainedStep, ...] = (),
     ) -> Self:
         """From what the pipeline made, or why it did not."""
         try:
@@ -101,6 +115,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
             body_bytes=body_bytes,
             max_body_bytes=source.max_body_bytes,
             max_record_bytes=largest_record_bytes(source),
+            proof=proof,
             events=events,
         )
 
@@ -175,6 +190,11 @@ def show(explained: Explained) -> None:
         count = len(explained.events)
         events = f"{count} event{'' if count == 1 else 's'}"
         console.print(f"[green]{explained.status}[/green] {events} of {escape(explained.source)} [dim]{size}[/dim]")
+    for step in explained.proof:
+        colour, word = ("green", "right") if step.right else ("red", "wrong")
+        console.print(f"  [{colour}]{word}[/{colour}] [dim]{plain(step.name):9}[/dim] {plain(step.found)}")
+    if explained.reply:
+        console.print(f"  [dim]a question of the provider, answered with[/dim] {plain(explained.reply)}")
     for event in explained.events:
         _show_event(console, explained, event)
 

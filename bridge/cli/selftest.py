@@ -10,9 +10,10 @@ import click
 import httpx
 
 from bridge.broker import Reader, make_reader
+from bridge.cli.bodies import Body
 from bridge.cli.command import Command
-from bridge.cli.urls import local_url
-from bridge.config import Config, SourceConfig, find_token, load, make_tables
+from bridge.cli.player import Player
+from bridge.config import Config, SourceConfig, load, make_tables
 from bridge.errors import BrokerUnavailable
 from bridge.providers import PROVIDERS
 
@@ -56,12 +57,14 @@ def selftest(source: str | None, url: str | None, timeout_s: float) -> None:
 
 def _post(config: Config, source: SourceConfig, base: str | None, timeout_s: float) -> list[str]:
     """The ids that the bridge answers with. No message shows the URL, for the token is in it."""
-    target = local_url(config, source, find_token(config, source.name), base=base)
+    player = Player(config, source, base=base)
     provider = PROVIDERS[source.provider]
-    body = provider.sample(provider.sample_events[0], now=datetime.now(UTC))
+    event = provider.sample_events[0]
+    content = provider.sample(event, now=datetime.now(UTC))
+    headers = player.headers(Body(event, content, provider.sample_headers(event, content)))
     try:
         # Our own listener may have a certificate for a public name; the token goes no further than this machine.
-        response = httpx.post(target, content=body, timeout=timeout_s, verify=base is not None)
+        response = httpx.post(player.url, content=content, headers=headers, timeout=timeout_s, verify=base is not None)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         _fail(f"no answer from {base or config.listen}: {error}")
     if response.status_code != source.success_status:

@@ -14,18 +14,18 @@ from rich.markup import escape
 from bridge.cli.bodies import Body, Supply
 from bridge.cli.command import Command
 from bridge.cli.console import PersonConsole
+from bridge.cli.player import Player
 from bridge.cli.progress import following
 from bridge.cli.sender import Plan, Sender, Tell
 from bridge.cli.summary import show_summary
 from bridge.cli.tally import Answer, Tally, answer_of, no_answer
-from bridge.cli.urls import local_url
-from bridge.config import Config, SourceConfig, find_token, load
+from bridge.config import Config, SourceConfig, load
 from bridge.providers import PROVIDERS
 
 __all__ = ["send"]
 
 _TIMEOUT_S = 30.0
-_HEADERS = {"content-type": "application/json"}
+_NO_SUCCESS = 300
 _CONCURRENCY_AT_A_RATE = 64
 
 
@@ -37,6 +37,7 @@ _CONCURRENCY_AT_A_RATE = 64
         ("webhook-bridge send --list", "the names of the events that can be made up"),
         ("webhook-bridge send --rate 100 --duration 2", "100 events a second for two seconds, then a summary"),
         ("webhook-bridge send --count 200 --concurrency 16 --json", "200 events, as fast as 16 at once go"),
+        ("webhook-bridge send --source github push", "a push of GitHub, signed with the source's secret"),
         ("webhook-bridge send --retry-speed 60", "tries again as the provider does, an hour in a minute"),
     ],
 )
@@ -80,7 +81,9 @@ def send(
 
     An event name of the provider (see --list) makes up a realistic body, with new ids each time; a file is posted
     byte for byte, a folder means its files, `-` standard input. Without --count and --duration each is posted once.
-    URL and token come from the configuration, so run it with the same environment as `serve`.
+    URL, token and secret come from the configuration, so run it with the same environment as `serve`. Each request is
+    signed as the provider does. Of a file that ends in .http, a request as it was captured, headers are sent too; where
+    a provider names the event in a header, another file's name says which: push.json.
 
     With --rate requests begin at their planned times, whatever became of those before, and latencies count from
     these times. The same bytes are the same event: of a file that is posted twice the bridge keeps one.
@@ -106,10 +109,10 @@ def send(
         if retry or retry_speed
         else (),
     )
-    target = url or _own_url(config, chosen)
+    player = Player(config, chosen, url=url)
     one_by_one = once and not lines and not as_json
     tell = _tell if one_by_one else None
-    tally = asyncio.run(_run(plan, supply, target, chosen.success_status, own=url is None, tell=tell))
+    tally = asyncio.run(_run(plan, supply, player, chosen.success_status, own=url is None, tell=tell))
     report = tally.report(rate)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
@@ -121,16 +124,19 @@ def send(
     sys.exit(0 if tally.accepted and not tally.failed else 1)
 
 
-async def _run(plan: Plan, supply: Supply, url: str, success_status: int, *, own: bool, tell: Tell | None) -> Tally:
+async def _run(
+    plan: Plan, supply: Supply, player: Player, success_status: int, *, own: bool, tell: Tell | None
+) -> Tally:
     tally = Tally(success_status, keep_ids=plan.count == len(supply))
     limits = httpx.Limits(max_connections=plan.concurrency, max_keepalive_connections=plan.concurrency)
     # Our own listener may have a certificate for a public name; the token goes no further than this machine.
     anyio.get_cancelled_exc_class()  # httpx's own engine is imported now, else the first latency would be that of it
     async with httpx.AsyncClient(verify=not own, trust_env=not own, timeout=_TIMEOUT_S, limits=limits) as client:
 
-        async def post(content: bytes) -> Answer:
+        async def post(body: Body) -> Answer:
             try:
-                return answer_of(await client.post(url, content=content, headers=_HEADERS))
+                headers = player.headers(body)
+                return answer_of(await client.post(player.url, content=body.content, headers=headers))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 return no_answer(error)
 
@@ -153,16 +159,6 @@ def _choose(config: Config, name: str | None) -> SourceConfig:
         ) from None
 
 
-def _own_url(config: Config, source: SourceConfig) -> str:
-    token = find_token(config, source.name)
-    if token is None and source.verify == "token":
-        raise click.ClickException(
-            f"there is no token for source {source.name!r} yet, neither in {source.variable('token')} nor in "
-            f"{config.data_dir}: `webhook-bridge serve` makes one when it starts with this environment"
-        )
-    return local_url(config, source, token)
-
-
 def _host(url: str) -> str:
     """Of a URL what may be shown: a token may be anywhere else in it."""
     try:
@@ -176,7 +172,7 @@ def _tell(body: Body, answer: Answer, latency_s: float, pause_s: float | None) -
     if answer.status is None:
         return  # said once, at the end
     console = PersonConsole()
-    colour = "red" if answer.error or not answer.ids else "green"
+    colour = "green" if answer.status < _NO_SUCCESS and not answer.error else "red"
     again = "" if pause_s is None else f"; again in {pause_s:g} s"
     console.print(f"[{colour}]{answer.status}[/{colour}] {escape(body.name)} in {latency_s * 1000:.1f} ms{again}")
     console.print(escape(answer.text))

@@ -16,7 +16,7 @@ from bridge.cli.tally import Answer, Tally
 
 __all__ = ["Plan", "Sender", "Tell"]
 
-Post = Callable[[bytes], Awaitable[Answer]]
+Post = Callable[[Body], Awaitable[Answer]]
 Tell = Callable[[Body, Answer, float, float | None], None]
 """Body, answer, latency in seconds, and how many seconds until it is tried again, if it is."""
 
@@ -96,7 +96,7 @@ class Sender:
 
     async def _attempt(self, body: Body, due: float, attempt: int, group: asyncio.TaskGroup) -> None:
         async with self._slots:
-            answer = await self._post(body.content)
+            answer = await self._post(body)
         latency_s = self._loop.time() - due
         self._tally.note(answer, latency_s=latency_s, first=attempt == 0)
         pause_s = None

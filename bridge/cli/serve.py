@@ -18,7 +18,7 @@ from rich.markup import escape
 from bridge.app import Bridge, running
 from bridge.cli.console import PersonConsole
 from bridge.cli.urls import webhook_url
-from bridge.config import Config, describe, ensure_tokens, load
+from bridge.config import Config, SourceConfig, describe, ensure_tokens, load
 from bridge.ingest.pipeline import Prepared
 from bridge.telemetry import logs
 
@@ -93,11 +93,19 @@ async def _greet(console: Console, bridge: Bridge) -> None:
         url = webhook_url(bridge.config, source, listen=bridge.address)
         console.print(f"[bold]{source.name}[/bold]: register this URL at the provider", style="green")
         console.print(f"  {escape(url)}")
+        if source.verify == "secret":
+            console.print(f"  and its requests are proven by {escape(_whereabouts(source))}")
     command = escape(_own_command())
     console.print("\nIn other terminals, with the same environment:")
     console.print(f"  [bold]{command} send[/bold]   posts a first event")
     console.print(f"  [bold]{command} tail[/bold]   follows the topics")
     console.print("Ctrl-C ends.\n")
+
+
+def _whereabouts(source: SourceConfig) -> str:
+    """Where the first secret is, which is not shown."""
+    path = source.secret[0].path
+    return f"the secret in {path}" if path is not None else source.variable("secret")
 
 
 def _own_command() -> str:

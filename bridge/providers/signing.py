@@ -51,8 +51,7 @@ class Signer:
     def _signature(self, request: Request, now: float) -> Mapping[str, str]:
         proof = self._proof
         made: dict[str, str] = {}
-        # the same bytes are the same event, so that a second attempt is no new one
-        delivery_id = f"msg_{sha256(request.body).hexdigest()[:27]}"
+        delivery_id = _id_of(request, proof.id_header)
         timestamp = ""
         if proof.timestamp is not None:
             timestamp = str(int(now * (1000 if proof.timestamp.unit == "ms" else 1)))
@@ -63,6 +62,12 @@ class Signer:
         signature = ENCODERS[proof.encoding](hmac.digest(self._key, signed, DIGESTS[proof.scheme])).decode()
         made[proof.header] = _written(proof, signature, timestamp)
         return made
+
+
+def _id_of(request: Request, name: str) -> str:
+    """The id it has, else one that is the same for the same bytes: a second attempt is no new event."""
+    given = [value for key, value in request.headers if key == name.encode() and value]
+    return given[0].decode("latin-1") if given else f"msg_{sha256(request.body).hexdigest()[:27]}"
 
 
 def _chosen(proofs: Sequence[Proof], secret: str) -> tuple[Proof, bytes]:

@@ -1,5 +1,6 @@
 """The README says what is so, and every command in it is run by a test."""
 
+import hmac
 import re
 import shlex
 from collections.abc import Callable
@@ -72,8 +73,12 @@ def test_the_first_five_minutes(bridge: Callable[..., BridgeProcess]) -> None:
 def test_every_example_of_the_help_runs(
     bridge: Callable[..., BridgeProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = bridge().start()
+    secret = "a-secret-of-this-test"
+    running = bridge(BRIDGE_SOURCES="chatlevel,github", BRIDGE_SOURCE_GITHUB_SECRET=secret).start()
     monkeypatch.chdir(tmp_path)
+    signature = hmac.digest(secret.encode(), b"{}", "sha256").hex()
+    head = f"POST /webhooks/github HTTP/1.1\nX-GitHub-Event: push\nX-Hub-Signature-256: sha256={signature}\n\n{{}}"
+    (tmp_path / "captured.http").write_text(head)
     (tmp_path / "body.json").write_bytes(PROVIDERS["chatlevel"].sample("call", now=datetime.now(UTC)))
     for example in examples():
         program, *arguments = shlex.split(example.line.partition("|")[0])

@@ -4,15 +4,16 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from bridge.cli.bodies import Supply
+from bridge.cli.bodies import Body, Supply
 from bridge.cli.sender import Plan, Sender
 from bridge.cli.tally import Answer, Tally
 from bridge.providers import PROVIDERS
-from bridge.providers.base import Delivery, Provider
+from bridge.providers.base import Delivery
+from tests.stub_provider import StubProvider
 
 OK = Answer(200, ids=("a",))
 BUSY = Answer(503, "broker_unavailable", "down")
@@ -39,13 +40,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.clock.now
 
 
-class Counting:
+class Counting(StubProvider):
     """A provider that numbers its bodies."""
 
-    name = "counting"
     sample_events = ("tick",)
 
     def __init__(self) -> None:
+        super().__init__("counting")
         self.made = 0
 
     def sample(self, event: str, *, now: datetime) -> bytes:
@@ -67,14 +68,14 @@ class Run:
     async def _run(self, plan: Plan, behave: Callable[[int], tuple[float, Answer]], stop_at: float | None) -> Tally:
         loop = asyncio.get_running_loop()
 
-        async def post(content: bytes) -> Answer:
+        async def post(body: Body) -> Answer:
             took_s, answer = behave(len(self.posts))
-            self.posts.append((round(loop.time(), 3), content))
+            self.posts.append((round(loop.time(), 3), body.content))
             await asyncio.sleep(took_s)
             return answer
 
         tally = Tally(200)
-        supply = Supply(cast("Provider", Counting()), (), lines=False)
+        supply = Supply(Counting(), (), lines=False)
         sender = Sender(plan, supply, post, tally)
         if stop_at is not None:
             loop.call_later(stop_at, sender.stop)

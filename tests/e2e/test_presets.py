@@ -1,0 +1,105 @@
+"""Presets as they are served: proof, handshakes, `send` and `explain --request`; and a provider of another package."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+import stripe
+
+from tests.generated import ROOT
+from tests.processes import BridgeProcess, run_here
+
+PRESETS = ("github", "slack", "stripe", "shopify", "telegram", "standard-webhooks", "svix")
+STRIPE = "whsec_canary_5f2e8b1c9d7a4036"
+CANARY = "canary-in-a-body-that-is-not-proven"
+
+
+def block(language: str) -> str:
+    """The page's one block of that language in the part about own providers."""
+    page = (ROOT / "docs" / "providers.md").read_text().partition("## A provider of your own")[2]
+    (found,) = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    return str(found)
+
+
+def install(folder: Path) -> None:
+    """The page's provider, as an installer leaves it."""
+    name, module = re.findall(r'^(\w+) = "(\w+):', block("toml"), re.MULTILINE)[0]
+    (folder / f"{module}.py").write_text(block("python"))
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    group = re.findall(r'entry-points\."(.*)"', block("toml"))[0]
+    (info / "entry_points.txt").write_text(f"[{group}]\n" + block("toml").partition("\n")[2].replace('"', ""))
+
+
+@pytest.fixture
+def running(bridge: Callable[..., BridgeProcess], tmp_path: Path) -> BridgeProcess:
+    (tmp_path / "site").mkdir()
+    install(tmp_path / "site")
+    return bridge(
+        PYTHONPATH=str(tmp_path / "site"),
+        BRIDGE_SOURCES=",".join((*PRESETS, "chatlevel", "weather")),
+        BRIDGE_SOURCE_STRIPE_SECRET=STRIPE,
+    ).start()
+
+
+def outcomes(running: BridgeProcess, source: str) -> Mapping[str, float]:
+    lines = httpx.get(f"{running.ops_url}/metrics").text
+    found = re.findall(rf'bridge_deliveries_total{{outcome="(\w+)",source="{source}"}} ([0-9.]+)', lines)
+    return {outcome: float(count) for outcome, count in found if float(count)}
+
+
+def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProcess, tmp_path: Path) -> None:
+    env = {**running.env, "BRIDGE_SOURCES": ",".join((*PRESETS, "chatlevel"))}  # this process has no weather
+    for preset in PRESETS:
+        sent = run_here("send", "--source", preset, env=env)
+        assert sent.exit_code == 0, sent.output
+    weather = running.cli("send", "--source", "weather")
+    assert weather.returncode == 0, weather.stderr
+    assert {message.subject for message in running.stored()} == {
+        "events.github.push",
+        "events.slack.message",
+        "events.stripe.customer.created",
+        "events.shopify.orders.create",
+        "events.telegram.message",
+        "events.standard-webhooks.user.created",
+        "events.svix.user.created",
+        "events.weather.storm",
+    }
+
+    # Stripe's own library signs
+    url = f"http://127.0.0.1:{running.port}/webhooks/stripe"
+    body = json.dumps({"id": "evt_1", "type": "invoice.paid", "note": CANARY})
+    signature = stripe.WebhookSignature.generate_signature_header(body, STRIPE)
+    assert httpx.post(url, content=body, headers={"stripe-signature": signature}).status_code == 200
+    refused = httpx.post(url, content=body + " ", headers={"stripe-signature": signature})
+    assert (refused.status_code, refused.json()["error"]) == (401, "unauthorized")
+    assert "signature" not in refused.text
+    assert httpx.post(url, content=body).status_code == 401
+    assert outcomes(running, "stripe") == {"accepted": 2, "unauthorized": 2}
+
+    # a captured request, explained with the running bridge's settings
+    captured = tmp_path / "captured.http"
+    captured.write_text(f"POST /webhooks/stripe HTTP/1.1\nStripe-Signature: {signature}\n\n{body}")
+    explained = run_here("explain", "--request", str(captured), "--source", "stripe", "--json", env=env)
+    assert explained.exit_code == 0, explained.output
+    report = json.loads(explained.stdout)
+    assert [step["right"] for step in report["proof"]] == [True] * 4
+    assert report["events"][0]["records"][0]["topic"] == "events.stripe.invoice.paid"
+    captured.write_text(captured.read_text() + "\n")
+    explained = run_here("explain", "--request", str(captured), "--source", "stripe", env=env)
+    assert explained.exit_code == 1
+    assert "401 unauthorized" in explained.stdout
+    assert "without its last line end would" in " ".join(explained.stdout.split())
+    assert run_here("send", str(captured), "--source", "stripe", env=env).exit_code == 0, "signed anew"
+
+    # questions that are no events
+    ping = run_here("send", "ping", "--source", "github", env=env)
+    assert (ping.exit_code, outcomes(running, "github")) == (0, {"accepted": 1, "handshake": 1})
+    log = running.log.read_text()
+    for secret in (STRIPE, CANARY, signature, (running.data_dir / "tokens" / "slack").read_text().strip()):
+        assert secret not in log
+        assert secret == CANARY or secret not in explained.output  # what the body would become is shown
