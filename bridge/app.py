@@ -22,9 +22,10 @@ from bridge.config import (
 from bridge.contract import documents
 from bridge.errors import ConfigError, Problem
 from bridge.ingest.app import make_ingest_app
-from bridge.ingest.compiled import make_pipeline, make_verifier
+from bridge.ingest.compiled import make_keeper, make_verifier
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Entrance, Ingest
+from bridge.ingest.letters import REASONS
 from bridge.ingest.outcomes import OUTCOMES
 from bridge.ingest.pipeline import Prepared
 from bridge.ingest.protocol import HttpLimits, make_protocol
@@ -183,13 +184,23 @@ class Bridge:
     def _entrance(self, source: SourceConfig, publisher: Publisher) -> Entrance:
         provider, table = self._providers[source.provider], self._tables[source.name]
         facts = self.facts.source(
-            source.name, types=table.known, topics=topics([table]), outcomes=[outcome.code for outcome in OUTCOMES]
+            source.name,
+            types=table.known,
+            topics=(*topics([table]), *self.config.own_topics),
+            outcomes=[outcome.code for outcome in OUTCOMES],
+            reasons=REASONS if self.config.dead_letter_topic else (),
         )
         return Entrance(
             name=source.name,
             verifier=make_verifier(source, provider),
-            pipeline=make_pipeline(self.config, source, provider=provider, table=table, dialect=publisher.dialect),
-            dedup=self._dedup(source.name, publisher, facts),
+            keeper=make_keeper(
+                self.config,
+                source,
+                provider=provider,
+                table=table,
+                dialect=publisher.dialect,
+                dedup=self._dedup(source.name, publisher, facts),
+            ),
             facts=facts,
             success_status=source.success_status,
             deadline_s=source.deadline_ms / 1000,

@@ -31,7 +31,8 @@ __all__ = [
     "new_topics",
 ]
 
-# An event is its webhook, normalised: measured growth stays below 2, attributes and headers below this sum.
+# An event is its webhook, normalised: measured growth stays below 2, attributes and headers below this sum. A letter's
+# value is the webhook itself, and its headers are kept below the sum (`ingest.letters`).
 _GROWTH_FACTOR = 2
 _ENVELOPE_BYTES = 4096
 
@@ -92,11 +93,11 @@ def make_reader(config: Config, tables: Mapping[str, Table]) -> Reader:
     """Follows every topic of the tables."""
     if config.broker.kind == "kafka":
         kafka = _kafka_settings(config, tables)
-        return lambda since: kafka_reader.follow(kafka, [topic.name for topic in kafka.topics], since=since)
+        return lambda since: kafka_reader.follow(kafka, topics(tables.values()), since=since)
     embedded = make_embedded(config)
     servers = config.broker.servers if embedded is None else (embedded.url,)
     nats = _nats_settings(config, tables, servers, None)
-    return lambda since: nats_reader.follow(nats, nats.subjects, since=since)
+    return lambda since: nats_reader.follow(nats, subjects(tables.values()), since=since)
 
 
 def dialect_of(config: Config) -> HeaderDialect:
@@ -131,7 +132,7 @@ def _nats_settings(
     nats = config.nats
     return NatsSettings(
         servers=servers,
-        subjects=subjects(tables.values()),
+        subjects=(*subjects(tables.values()), *config.own_topics),
         stream=nats.stream,
         provision=config.provision,
         replicas=nats.replicas,
@@ -158,7 +159,9 @@ def _kafka_settings(config: Config, tables: Mapping[str, Table]) -> KafkaSetting
     kafka, sensitive = config.kafka, _only_sensitive(tables)
     return KafkaSettings(
         servers=tuple(server.removeprefix("kafka://") for server in config.broker.servers),
-        topics=tuple(Topic(name, sensitive=name in sensitive) for name in topics(tables.values())),
+        topics=tuple(
+            Topic(name, sensitive=name in sensitive) for name in (*topics(tables.values()), *config.own_topics)
+        ),
         provision=config.provision,
         partitions=kafka.partitions or None,
         replication=kafka.replication or None,

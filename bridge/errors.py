@@ -132,9 +132,16 @@ class BrokerUnavailable(PublishError):
 
 
 class RecordRefused(PublishError):
-    """The broker will never take this record as it is."""
+    """The broker will never take this record as it is.
+
+    Attributes:
+        topic: where it was to go, as far as known.
+        dedup_id: the record's.
+    """
 
     retriable = False
+    topic: str = ""
+    dedup_id: str = ""
 
 
 class RecordTooLarge(RecordRefused):

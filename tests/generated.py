@@ -16,7 +16,7 @@ from bridge.cli import main as cli
 from bridge.cli.command import Example
 from bridge.config import env_example, variables_table
 from bridge.events.schemas import all_schemas
-from bridge.ingest.outcomes import OUTCOMES
+from bridge.ingest.outcomes import ACCEPTED, DEAD_LETTERED, OUTCOMES
 from bridge.providers import BUILT_IN, PROVIDERS
 from bridge.providers.base import Provider
 from bridge.providers.proof import URL_TOKEN
@@ -39,7 +39,7 @@ def outcomes_table() -> str:
     """The README's table of answers."""
     rows = ["| status | `error` | meaning |", "|---|---|---|"]
     for outcome in OUTCOMES:
-        accepted = outcome.code == "accepted"
+        accepted = outcome in (ACCEPTED, DEAD_LETTERED)
         status = "the provider's success, mostly 200" if accepted else str(outcome.status or "none")
         code = "" if accepted else f"`{outcome.code}`"
         retry = f" (Retry-After: {outcome.retry_after_s})" if outcome.retry_after_s else ""

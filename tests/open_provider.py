@@ -34,6 +34,7 @@ class OpenProvider(Provider):
     name: str = "open"
     event_types: tuple[EventType, ...] = (KNOWN, FALLBACK)
     open_types: bool = True
+    headers: frozenset[str] = frozenset({"x-event"})
     sample_events: tuple[str, ...] = ("push",)
 
     def decoder(self) -> Decoder:

@@ -125,7 +125,7 @@ def on_kafka(make: Callable[..., BridgeProcess], space: KafkaSpace) -> BridgePro
     """A started bridge whose topics are `<the space's prefix>.<type>`."""
     template = f"{space.prefix}.{{type}}"
     settings = {"BRIDGE_BROKER": f"kafka://{space.bootstrap}", "BRIDGE_TOPIC_TEMPLATE": template}
-    return make(**settings, BRIDGE_PROVISION="create").start()
+    return make(**settings, BRIDGE_DEAD_LETTER_TOPIC="", BRIDGE_PROVISION="create").start()
 
 
 @pytest.fixture

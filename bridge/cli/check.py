@@ -26,6 +26,8 @@ _DECIDE_THE_BROKER = (
     "BRIDGE_SOURCES",
     "BRIDGE_ROUTES",
     "BRIDGE_TOPIC",
+    "BRIDGE_DEAD_LETTER_TOPIC",
+    "BRIDGE_RAW_TOPIC",
 )
 _STYLES = {"problem": "red", "warning": "yellow", "plan": "cyan", "ok": "green"}
 

@@ -16,12 +16,14 @@ from bridge.config import SourceConfig, make_tables
 from bridge.errors import DeviceNotAllowed, UndecodableBody
 from bridge.ingest import outcomes
 from bridge.ingest.compiled import make_pipeline
+from bridge.ingest.dead_letters import unknown_detail
 from bridge.ingest.outcomes import Outcome
 from bridge.ingest.pipeline import Prepared
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Delivery
 from bridge.providers.captured import read_captured
 from bridge.providers.request import Reply, Request
+from bridge.routing import Table
 
 __all__ = ["explain"]
 
@@ -51,7 +53,8 @@ def explain(*, file: Path, source: str | None, whole: bool, as_json: bool, show_
     byte for byte. Then it is also said, step by step, whether its sender is proven with the source's token or secret,
     and if not, why; no secret is shown.
 
-    Exit code 0: it would be published, or dropped as the rules say. 1: it would be refused.
+    Exit code 0: it would be published, or dropped as the rules say. 1: it would be refused, or
+    become a dead letter.
     """
     found = surveyed()
     tell_ignored(found.problems)
@@ -116,8 +119,10 @@ def _explained(found: Surveyed, source: SourceConfig, request: Request, *, prove
     prepared: list[Prepared] = []
     try:
         prepared = pipeline.prepare(Delivery(body, dict(request.headers), datetime.now(UTC)))
+        refusal = refusal or _unknown(source, found.tables[source.name], prepared)
     except UndecodableBody as error:
-        refusal = refusal or (outcomes.UNDECODABLE, str(error))
+        dead_letters = config.dead_letter_topic is not None
+        refusal = refusal or (outcomes.DEAD_LETTERED if dead_letters else outcomes.UNDECODABLE, str(error))
     except DeviceNotAllowed as error:
         refusal = refusal or (outcomes.DEVICE_NOT_ALLOWED, f"{error} ({source.variable('devices')})")
     return Explained.of(config, source, len(body), prepared, refusal, proof=proof)
@@ -126,3 +131,10 @@ def _explained(found: Surveyed, source: SourceConfig, request: Request, *, prove
 def _greeted(source: SourceConfig, request: Request) -> Reply | None:
     greeting = PROVIDERS[source.provider].configured(source.own).handshakes().get(request.method)
     return None if greeting is None else greeting(request)
+
+
+def _unknown(source: SourceConfig, table: Table, prepared: list[Prepared]) -> tuple[Outcome, str] | None:
+    count = sum(item.event.type.name == table.source.fallback.name for item in prepared)
+    if source.unknown != "dead-letter" or not count:
+        return None
+    return outcomes.DEAD_LETTERED, unknown_detail(count, len(prepared))

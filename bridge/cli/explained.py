@@ -11,7 +11,7 @@ from bridge.cli.console import PersonConsole
 from bridge.cli.masking import TOO_DEEP, masked, plain, pretty
 from bridge.config import Config, SourceConfig
 from bridge.errors import RecordRefused
-from bridge.ingest.outcomes import ACCEPTED, RECORD_REFUSED, Outcome
+from bridge.ingest.outcomes import ACCEPTED, DEAD_LETTERED, RECORD_REFUSED, Outcome
 from bridge.ingest.pipeline import Prepared
 from bridge.publishers.base import Record
 
@@ -67,7 +67,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source, provider: whose payload it is.
         status: the answer's, if the broker takes the records.
-        error: why it is refused, as in the answer; empty: it is not.
+        error: why it is refused, as in the answer; `dead_lettered`: it is taken, and is no event yet; empty: neither.
         detail: in words, with the place.
         body_bytes, max_body_bytes: its size and the source's limit.
         max_record_bytes: the most that a record of this source is reckoned with; `check --connect` compares it with
@@ -109,7 +109,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             source=source.name,
             provider=source.provider,
-            status=source.success_status if outcome is ACCEPTED else outcome.status,
+            status=source.success_status if outcome in (ACCEPTED, DEAD_LETTERED) else outcome.status,
             error="" if outcome is ACCEPTED else outcome.code,
             detail=detail,
             body_bytes=body_bytes,
@@ -213,7 +213,8 @@ def _show_event(console: PersonConsole, explained: Explained, event: ExplainedEv
         if value:
             console.print(f"  [dim]{name:8}[/dim] {plain(value)}")
     if not event.records:
-        console.print("  [yellow]dropped[/yellow], as the rules say: answered with success, and published nowhere")
+        how = "in the dead letter" if explained.error else "dropped"
+        console.print(f"  [yellow]{how}[/yellow], as the rules say: answered with success, and published nowhere")
     for number, record in enumerate(event.records):
         console.print(f"  [dim]topic   [/dim] [bold]{plain(record.topic)}[/bold] [dim]key[/dim] {plain(record.key)}")
         for name, value in record.headers.items():

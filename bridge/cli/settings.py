@@ -12,7 +12,13 @@ from bridge.routing import DEFAULT_TEMPLATE, Table
 
 __all__ = ["ROUTING", "Surveyed", "surveyed", "tell_ignored"]
 
-ROUTING = ("BRIDGE_SOURCES", "BRIDGE_ROUTES", "BRIDGE_TOPIC_TEMPLATE")
+ROUTING = (
+    "BRIDGE_SOURCES",
+    "BRIDGE_ROUTES",
+    "BRIDGE_TOPIC_TEMPLATE",
+    "BRIDGE_DEAD_LETTER_TOPIC",
+    "BRIDGE_RAW_TOPIC",
+)
 """The variables without which it is not known where events go."""
 
 
@@ -37,7 +43,9 @@ def surveyed() -> Surveyed:
         tables = make_tables(config, PROVIDERS)
     except ConfigError as error:
         problems = tuple(dict.fromkeys((*problems, *error.problems)))
-        plain = msgspec.structs.replace(config, routes=None, topic_template=DEFAULT_TEMPLATE)
+        plain = msgspec.structs.replace(
+            config, routes=None, topic_template=DEFAULT_TEMPLATE, dead_letter_topic=None, raw_topic=None
+        )
         tables = make_tables(plain, PROVIDERS)
     return Surveyed(config, tables, problems)
 

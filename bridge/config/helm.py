@@ -111,7 +111,7 @@ def _schema(variable: Variable) -> dict[str, Any]:
         return found | {"enum": list(variable.choices)}
     if variable.type == tuple[str, ...]:
         return found | {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
-    found |= {"type": "string", "minLength": 1}
+    found |= {"type": "string"} if variable.note("empty") else {"type": "string", "minLength": 1}
     if pattern := variable.meta.pattern:
         found["pattern"] = pattern.replace(r"\A", "^").replace(r"\Z", "$")
     return found

@@ -37,6 +37,10 @@ class Reader:
 
     def read(self, variable: Variable, name: str) -> Any:  # noqa: ANN401 -- the field's type
         """The value of the variable under this name, or its default."""
+        if variable.note("empty") and not self._env.get(name, "-").strip():
+            self.known.add(name)
+            self.given[name] = name
+            return None
         text, path = self._secret(name) if variable.secret else (self.text(name, variable.expected), None)
         if text is None:
             return variable.default

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from bridge.config.settings import Config, SourceConfig
+from bridge.errors import ConfigError
 from bridge.events.model import EventType
 from bridge.events.open_types import open_type
 from bridge.providers.base import Provider
-from bridge.routing import RoutedSource, Table, build_tables
+from bridge.routing import RoutedSource, Table, build_tables, own_topic_problems
 
 __all__ = ["make_tables"]
 
@@ -17,13 +18,13 @@ def make_tables(config: Config, providers: Mapping[str, Provider]) -> dict[str, 
     Raises:
         ConfigError: with every problem of the routing; never for what `load` has returned.
     """
-    return build_tables(
+    tables = build_tables(
         [
             RoutedSource(
                 name=source.name,
                 types=_types(source, providers[source.provider]),
                 open_types=providers[source.provider].open_types,
-                drop_unknown=source.unknown == "drop",
+                unknown=source.unknown,
             )
             for source in config.sources
         ],
@@ -31,6 +32,10 @@ def make_tables(config: Config, providers: Mapping[str, Provider]) -> dict[str, 
         template=config.topic_template,
         open_topics=config.broker.kind in ("embedded", "nats"),
     )
+    own = {"BRIDGE_DEAD_LETTER_TOPIC": config.dead_letter_topic, "BRIDGE_RAW_TOPIC": config.raw_topic}
+    if problems := tuple(own_topic_problems(own, tables.values())):
+        raise ConfigError(problems)
+    return tables
 
 
 def _types(source: SourceConfig, provider: Provider) -> tuple[EventType, ...]:

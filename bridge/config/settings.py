@@ -103,10 +103,11 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     unknown: Annotated[
-        Literal["publish", "drop"],
+        Literal["publish", "dead-letter", "drop"],
         Meta(
             description="What becomes of events of a kind that this version does not know: `publish` keeps them whole "
-            "on the topic of type `unknown`; `drop` answers success, counts them and publishes nothing."
+            "on the topic of type `unknown`; `dead-letter` keeps the delivery for `replay` by a version that knows "
+            "them; `drop` answers success, counts them and publishes nothing."
         ),
     ] = "publish"
     types: Annotated[
@@ -243,6 +244,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "value is its `data` alone and every attribute is a header, at a cost of some microseconds a record."
         ),
     ] = "structured"
+    dead_letter_topic: Annotated[
+        str | None,
+        Meta(
+            description="Where a delivery goes that is proven genuine and cannot be decoded, or that the broker "
+            "refuses for good: whole, and answered with success, for `webhook-bridge replay`. Set but empty: none, and "
+            "such a delivery is answered 400, 413 or 503. Its records may hold whatever the webhooks do, credentials "
+            "among it. See `docs/dead-letters.md`.",
+            examples=["ops.dead-letter"],
+            extra={"expected": "a topic such as bridge.dead-letter", "empty": "none"},
+        ),
+    ] = "bridge.dead-letter"
+    raw_topic: Annotated[
+        str | None,
+        Meta(
+            description="Where every delivery that is taken goes besides, as it came: for `replay --from raw` and for "
+            "audits. Success then also waits for this record. It holds all credentials that the webhooks do.",
+            examples=["bridge.raw"],
+            extra={"expected": "a topic such as bridge.raw"},
+        ),
+    ] = None
     nats: NatsConfig = NatsConfig()
     kafka: KafkaConfig = KafkaConfig()
     max_in_flight: Annotated[
@@ -334,6 +355,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"],
         Meta(description="The least important lines that are written."),
     ] = "info"
+
+    @property
+    def own_topics(self) -> tuple[str, ...]:
+        """The topics beside those of events."""
+        return tuple(topic for topic in (self.dead_letter_topic, self.raw_topic) if topic is not None)
 
     def source(self, name: str) -> SourceConfig:
         """The source of that name.

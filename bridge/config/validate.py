@@ -111,6 +111,13 @@ def _sender_is_proven(config: Config, source: SourceConfig) -> Iterator[Problem]
         )
 
 
+@source_rule("BRIDGE_DEAD_LETTER_TOPIC", "unknown")
+def _dead_letters_have_a_topic(config: Config, source: SourceConfig) -> Iterator[Problem]:
+    if source.unknown == "dead-letter" and config.dead_letter_topic is None:
+        name = source.variable("unknown")
+        yield Problem(name, "is dead-letter, while BRIDGE_DEAD_LETTER_TOPIC is empty", "publish or drop, or a topic")
+
+
 @source_rule("token")
 def _tokens_are_strong(_config: Config, source: SourceConfig) -> Iterator[Problem]:
     yield from tokens_are_strong(source)

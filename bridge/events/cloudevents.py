@@ -16,7 +16,15 @@ from msgspec import Meta
 
 from bridge.events.model import Event
 
-__all__ = ["CONTENT_TYPE", "BinaryEncoder", "CloudEvent", "StructuredEncoder", "binary_headers", "record_headers"]
+__all__ = [
+    "CONTENT_TYPE",
+    "BinaryEncoder",
+    "CloudEvent",
+    "StructuredEncoder",
+    "binary_headers",
+    "percent_encoded",
+    "record_headers",
+]
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 
@@ -125,7 +133,7 @@ def record_headers(*, prefix: str, content_type: str, percent_encode: bool) -> _
         percent_encode: as the NATS and HTTP bindings ask; Kafka takes plain UTF-8.
     """
     id_name, type_name = f"{prefix}id", f"{prefix}type"
-    text = _percent_encoded if percent_encode else str
+    text = percent_encoded if percent_encode else str
 
     def headers(event: Event, _key: str, traceparent: str | None) -> dict[str, str]:
         result = {content_type: CONTENT_TYPE, id_name: text(event.id), type_name: event.type.ce_type}
@@ -150,7 +158,7 @@ def binary_headers(source_name: str, *, prefix: str, data_content_type: str, per
     """
     name = {field: f"{prefix}{field}" for field in CloudEvent.__struct_fields__}
     fixed = {data_content_type: _DATA_CONTENT_TYPE, name["specversion"]: _SPEC_VERSION}
-    text = _percent_encoded if percent_encode else str
+    text = percent_encoded if percent_encode else str
     source_prefix = f"/{source_name}/devices/"
 
     def headers(event: Event, key: str, traceparent: str | None) -> dict[str, str]:
@@ -176,7 +184,7 @@ def binary_headers(source_name: str, *, prefix: str, data_content_type: str, per
     return headers
 
 
-def _percent_encoded(text: str) -> str:
+def percent_encoded(text: str) -> str:
     """A header's value by the HTTP binding, 3.1.3.2: space, `"`, `%` and what is not printable ASCII, as UTF-8."""
     return text if _is_percent_safe(text) else quote(text, safe=_PERCENT_SAFE)
 

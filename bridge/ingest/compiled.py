@@ -1,6 +1,8 @@
 """A source's settings -> its pipeline: for the entrance, and for `explain`, which must say what the entrance does."""
 
 from bridge.config import Config, SourceConfig
+from bridge.ingest.dead_letters import Keeper
+from bridge.ingest.dedup import DedupTable
 from bridge.ingest.pipeline import Pipeline
 from bridge.providers.base import Provider
 from bridge.providers.proof import URL_TOKEN
@@ -8,7 +10,7 @@ from bridge.providers.signatures import Verifier
 from bridge.publishers.base import HeaderDialect
 from bridge.routing import Table
 
-__all__ = ["make_pipeline", "make_verifier"]
+__all__ = ["make_keeper", "make_pipeline", "make_verifier"]
 
 
 def make_pipeline(
@@ -44,3 +46,40 @@ def make_verifier(source: SourceConfig, provider: Provider) -> Verifier | None:
         return None
     proofs = provider.configured(source.own).proofs if source.verify == "secret" else (URL_TOKEN,)
     return Verifier(proofs, [secret.reveal() for secret in source.secrets], public_url=source.public_url)
+
+
+def make_keeper(
+    config: Config,
+    source: SourceConfig,
+    *,
+    provider: Provider,
+    table: Table,
+    dialect: HeaderDialect,
+    dedup: DedupTable,
+) -> Keeper:
+    """What becomes of the deliveries of one source.
+
+    Args:
+        config: what holds for all sources.
+        source: whose.
+        provider: see `make_pipeline`.
+        table: see `make_pipeline`.
+        dialect: see `make_pipeline`.
+        dedup: takes the records.
+    """
+    configured = provider.configured(source.own)
+    return Keeper(
+        make_pipeline(config, source, provider=provider, table=table, dialect=dialect),
+        dedup,
+        source=source.name,
+        dialect=dialect,
+        decoded_headers=sorted(configured.headers - _of_proof(configured)),
+        dead_letter_topic=config.dead_letter_topic,
+        raw_topic=config.raw_topic,
+        unknown=table.source.fallback if source.unknown == "dead-letter" else None,
+    )
+
+
+def _of_proof(provider: Provider) -> frozenset[str]:
+    """Headers of secrets and of signatures: kept nowhere, whoever else reads them."""
+    return frozenset(name for proof in provider.proofs for name in (proof.header, *proof.secret_headers))

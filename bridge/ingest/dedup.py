@@ -17,8 +17,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
 from itertools import islice
 
-from bridge.errors import BrokerUnavailable, PublishError
+from bridge.errors import BrokerUnavailable, PublishError, RecordRefused
 from bridge.ingest.deadline import Deadline
+from bridge.ingest.letters import Kept
 from bridge.ingest.pipeline import Prepared
 from bridge.ingest.seen import SeenIds
 from bridge.publishers.base import Record
@@ -56,15 +57,16 @@ class DedupTable:
         self._in_flight: dict[bytes, Deadline] = {}  # of the deliveries that publish
         self._awaited: dict[bytes, asyncio.Future[None]] = {}  # by others; few have one
 
-    async def publish_all(self, prepared: Sequence[Prepared], deadline: Deadline) -> None:
+    async def publish_all(self, prepared: Sequence[Prepared | Kept], deadline: Deadline) -> None:
         """Return when all records of a delivery are durable.
 
         Args:
-            prepared: its events; their records are handed to the publisher in this order.
+            prepared: its events and letters; their records are handed to the publisher in this order.
             deadline: the delivery's, inside which the caller is.
 
         Raises:
-            PublishError: of the first record that was not taken. The others are durable or failed, too.
+            PublishError: of the first record that was not taken, but one that may be taken later before one that was
+                refused for good. The others are durable or failed, too.
         """
         if len(prepared) == 1 and len(prepared[0].records) == 1:
             if await self._publish_one(prepared[0].records[0], deadline):
@@ -86,11 +88,10 @@ class DedupTable:
                 tasks = [group.create_task(publish_quietly(index)) for index in range(len(records))]
         finally:
             self._tell_several(prepared, new)
-        for task in tasks:
-            if error := task.result():
-                raise error
+        if errors := [error for task in tasks if (error := task.result())]:
+            raise next((error for error in errors if error.retriable), errors[0])
         for item in prepared:
-            if not item.records:
+            if not item.records and isinstance(item, Prepared):
                 self._facts.dropped(item.event, item.label)
 
     async def _publish_one(self, record: Record, deadline: Deadline) -> bool:
@@ -107,6 +108,8 @@ class DedupTable:
         except PublishError as error:
             if error.maybe_stored:
                 self._facts.ambiguous()
+            if isinstance(error, RecordRefused):
+                error.topic, error.dedup_id = record.topic, record.dedup_id
             self._settle(key, error)
             raise
         except BaseException:
@@ -141,7 +144,7 @@ class DedupTable:
             result.set_exception(error)
             result.exception()  # seen: those who waited may have gone
 
-    def _tell_several(self, prepared: Sequence[Prepared], new: Sequence[bool | None]) -> None:
+    def _tell_several(self, prepared: Sequence[Prepared | Kept], new: Sequence[bool | None]) -> None:
         """Whatever becomes of the delivery: an event that is on all its topics now is not published again."""
         rest = iter(new)
         for item in prepared:
@@ -149,7 +152,10 @@ class DedupTable:
             if True in own and None not in own:
                 self._tell_published(item)
 
-    def _tell_published(self, item: Prepared) -> None:
+    def _tell_published(self, item: Prepared | Kept) -> None:
+        if isinstance(item, Kept):
+            self._facts.kept(item.letter.id, item.letter.reason, item.letter.detail)
+            return
         self._facts.published(item.event, item.label)
         if self._on_published is not None:
             self._on_published((item,))

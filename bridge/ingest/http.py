@@ -5,7 +5,7 @@ truthfully what became of it. One deadline covers reading and publishing. Every 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from types import MappingProxyType
@@ -23,10 +23,11 @@ from bridge.errors import (
 )
 from bridge.ingest import outcomes
 from bridge.ingest.answers import answer, answer_handshake, answer_method_not_allowed
+from bridge.ingest.dead_letters import Keeper
 from bridge.ingest.deadline import Deadline
-from bridge.ingest.dedup import DedupTable
+from bridge.ingest.letters import Kept
 from bridge.ingest.outcomes import Outcome
-from bridge.ingest.pipeline import Pipeline, Prepared
+from bridge.ingest.pipeline import Prepared
 from bridge.ingest.traceparent import valid_traceparent
 from bridge.providers.base import Delivery
 from bridge.providers.request import Handshake, Reply, Request
@@ -68,8 +69,7 @@ class Entrance(msgspec.Struct, frozen=True):
     Attributes:
         name: the source's name.
         verifier: None only where VERIFY=none was said aloud.
-        pipeline: bytes to records.
-        dedup: takes the records.
+        keeper: bytes to records, and these to the broker.
         facts: gets one outcome per delivery.
         success_status: what the provider counts as success.
         deadline_s: from the end of the headers to the answer.
@@ -80,8 +80,7 @@ class Entrance(msgspec.Struct, frozen=True):
 
     name: str
     verifier: Verifier | None
-    pipeline: Pipeline
-    dedup: DedupTable
+    keeper: Keeper
     facts: SourceFacts
     success_status: int
     deadline_s: float
@@ -198,7 +197,7 @@ class Ingest:
         encoding = headers.get(b"content-encoding", b"identity")
         if encoding.strip().lower() not in (b"identity", b""):
             raise Rejected(outcomes.UNSUPPORTED_ENCODING, "send the body without a Content-Encoding")
-        prepared: list[Prepared] = []
+        prepared: Sequence[Prepared | Kept] = []
         try:
             with deadline:
                 body = await _read_body(receive, headers, entrance.max_body_bytes)
@@ -208,9 +207,9 @@ class Ingest:
                     proven = perf_counter()
                     verify_s, received = proven - received, proven
                 delivery = Delivery(body, headers, datetime.now(UTC))
-                prepared = entrance.pipeline.prepare(delivery, valid_traceparent(headers.get(b"traceparent")))
+                prepared = entrance.keeper.prepare(delivery, valid_traceparent(headers.get(b"traceparent")))
                 handed_over = perf_counter()
-                await entrance.dedup.publish_all(prepared, deadline)
+                prepared = await entrance.keeper.publish(prepared, delivery, deadline)
         except TimeoutError:
             if not prepared:
                 detail = f"the body did not arrive within {entrance.deadline_s:g} s"
@@ -231,8 +230,9 @@ class Ingest:
             decode_s=handed_over - received,
             ack_s=now - handed_over,
             took_s=now - began,
+            dead_lettered=any(isinstance(item, Kept) and item.dead for item in prepared),
         )
-        return [item.event.id for item in prepared]
+        return [item.id for item in prepared if item.id]
 
     def _answer_late(self, entrance: Entrance, scope: HTTPScope, send: Send, began: float) -> asyncio.Task[None]:
         """The deadline has come while the delivery goes on for others."""

@@ -6,7 +6,7 @@ again; 4xx is only for what a retry of the same request cannot heal.
 
 import msgspec
 
-__all__ = ["ACCEPTED", "OUTCOMES", "Outcome"]
+__all__ = ["ACCEPTED", "DEAD_LETTERED", "OUTCOMES", "Outcome"]
 
 _SOON_S = 1
 _LATER_S = 5
@@ -36,6 +36,13 @@ ACCEPTED = Outcome(
     "every event of the delivery is durable on its topics, or dropped by a rule; the body lists the ids",
 )
 
+DEAD_LETTERED = Outcome(
+    "dead_lettered",
+    200,
+    "what is no event yet, or is refused by the broker for good, is durable on `BRIDGE_DEAD_LETTER_TOPIC` as it came; "
+    "the body lists the letter's id",
+)
+
 NOT_FOUND = Outcome("not_found", 404, "no such path, or no source of that name", close=True)
 METHOD_NOT_ALLOWED = Outcome("method_not_allowed", 405, "only POST is taken; the answer says how", close=True)
 HANDSHAKE = Outcome(
@@ -48,11 +55,18 @@ DEVICE_NOT_ALLOWED = Outcome("device_not_allowed", 403, "the device is not in `B
 BODY_TIMEOUT = Outcome("body_timeout", 408, "the body did not arrive within the deadline", close=True)
 BODY_TOO_LARGE = Outcome("body_too_large", 413, "the body is over `BRIDGE_SOURCE_<NAME>_MAX_BODY_BYTES`", close=True)
 RECORD_TOO_LARGE = Outcome(
-    "record_too_large", 413, "the event with its headers is over the broker's limit, which the detail names"
+    "record_too_large", 413, "event and raw body are over the broker's limit, which the detail names"
 )
-RECORD_REFUSED = Outcome("record_refused", 503, "the broker refuses this event as it is; the log says why", _LATER_S)
+RECORD_REFUSED = Outcome(
+    "record_refused",
+    503,
+    "the broker refuses this event as it is, and its dead letter, too; the log says why",
+    _LATER_S,
+)
 UNSUPPORTED_ENCODING = Outcome("unsupported_encoding", 415, "a Content-Encoding was set; send it plain", close=True)
-UNDECODABLE = Outcome("undecodable", 400, "not the provider's format; the detail names the place")
+UNDECODABLE = Outcome(
+    "undecodable", 400, "not the provider's format, and there are no dead letters; the detail names the place"
+)
 HEADER_TIMEOUT = Outcome("header_timeout", 408, "the headers did not arrive in time", close=True)
 HEADERS_TOO_LARGE = Outcome("headers_too_large", 431, "the headers are over `BRIDGE_MAX_HEADER_BYTES`", close=True)
 BAD_REQUEST = Outcome("bad_request", 400, "not HTTP", close=True)
@@ -69,6 +83,7 @@ INTERNAL_ERROR = Outcome("internal_error", 503, "a fault of the bridge; the log 
 
 OUTCOMES = (
     ACCEPTED,
+    DEAD_LETTERED,
     HANDSHAKE,
     UNDECODABLE,
     BAD_REQUEST,

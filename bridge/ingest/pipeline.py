@@ -33,6 +33,11 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     label: str
     records: tuple[Record, ...]
 
+    @property
+    def id(self) -> str:
+        """What the answer lists."""
+        return self.event.id
+
 
 class _Way(NamedTuple):
     """A route, compiled."""

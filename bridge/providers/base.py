@@ -62,7 +62,8 @@ class Provider(ABC):
         event_types: every type it can make, the fallback type (`unknown`) last.
         open_types: whether it makes further ones that its payloads name, by `events.open_types.open_type`.
         proofs: how its requests are proven, any of them; the secrets are BRIDGE_SOURCE_<NAME>_SECRET.
-        headers: that its decoder reads, in lower case: without them a delivery cannot be decoded again later.
+        headers: that its decoder reads, in lower case: they are kept with dead letters, for without them a
+            delivery cannot be decoded again later; none may hold a credential.
         success_status: of an answer that says success.
         any_2xx: whether the provider counts every 2xx as success, and not that one alone.
         deadline_ms: the latest answer, below the provider's own timeout.

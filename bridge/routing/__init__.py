@@ -1,6 +1,7 @@
 """Which event goes to which topic: rules of the environment, made into a table per source at start."""
 
 from bridge.routing.build import build_tables
+from bridge.routing.own import own_topic_problems
 from bridge.routing.rules import Rule, parse_rules
 from bridge.routing.table import (
     DEFAULT_TEMPLATE,
@@ -23,6 +24,7 @@ __all__ = [
     "Rule",
     "Table",
     "build_tables",
+    "own_topic_problems",
     "parse_rules",
     "subjects",
     "topic_problem",

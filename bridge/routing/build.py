@@ -81,8 +81,13 @@ def _why_idle(rule: Rule, rules: Sequence[Rule], about: Sequence[Table]) -> tupl
         table, event_type = matched[0]
         expected = f"{table.source.name}:{event_type.name}, a rule without *, for credentials"
         return "would catch nothing but credentials, which take a rule that names them", expected
-    if matched and all(table.source.drop_unknown and found == table.source.fallback for table, found in matched):
-        return "never matches, since UNKNOWN=drop of the source comes first", "one of the two"
+    if matched and all(
+        table.source.unknown != "publish" and found == table.source.fallback for table, found in matched
+    ):
+        return (
+            f"never matches, since UNKNOWN={matched[0][0].source.unknown} of the source comes first",
+            "one of the two",
+        )
     takers = [table.known[event_type.name].rule for table, event_type in matched]
     takers += [earlier for earlier in rules if earlier.includes(rule)]
     first = next((taker for taker in takers if taker is not None and taker.number < rule.number), None)

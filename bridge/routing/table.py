@@ -6,6 +6,7 @@ learns up to `MAX_OPEN_TYPES` of them, each below the source's own prefix; what 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +15,17 @@ from bridge.events.open_types import encode_type
 from bridge.routing.rules import KeyField, Rule
 from bridge.routing.topics import Pattern
 
-__all__ = ["DEFAULT_TEMPLATE", "MAX_OPEN_TYPES", "Found", "Route", "RoutedSource", "Table", "subjects", "topics"]
+__all__ = [
+    "DEFAULT_TEMPLATE",
+    "MAX_OPEN_TYPES",
+    "Found",
+    "Route",
+    "RoutedSource",
+    "Table",
+    "prefixes_of",
+    "subjects",
+    "topics",
+]
 
 DEFAULT_TEMPLATE = "events.{source}.{type}"
 
@@ -40,13 +51,13 @@ class RoutedSource(msgspec.Struct, frozen=True, kw_only=True):
         name: the source's.
         types: all of its provider, the fallback type last.
         open_types: whether payloads name further ones.
-        drop_unknown: whether events of the fallback type are dropped, before any rule is asked.
+        unknown: what becomes of events of the fallback type, before any rule is asked; `publish` asks the rules.
     """
 
     name: str
     types: tuple[EventType, ...]
     open_types: bool = False
-    drop_unknown: bool = False
+    unknown: Literal["publish", "dead-letter", "drop"] = "publish"
 
     @property
     def fallback(self) -> EventType:
@@ -60,19 +71,21 @@ class Found(msgspec.Struct, frozen=True):
     Attributes:
         routes: where its events go.
         label: the type's name for counters: that of the fallback type beyond the cap.
-        rule: what decided; None: the template, or UNKNOWN=drop.
+        rule: what decided; None: the template, or UNKNOWN.
+        unknown: `UNKNOWN=drop` or `UNKNOWN=dead-letter` where that decided.
     """
 
     routes: Routes
     label: str
     rule: Rule | None = None
+    unknown: str = ""
 
     @property
     def by(self) -> str:
         """What decided, in words: `rule 2`, `template`, `UNKNOWN=drop`."""
         if self.rule is not None:
             return f"rule {self.rule.number}"
-        return "template" if self.routes else "UNKNOWN=drop"
+        return self.unknown or "template"
 
 
 class Table:
@@ -106,7 +119,7 @@ class Table:
         self._open_topics = open_topics
         self._learned: dict[str, Found] = {}
         self._fallback = self._decide(source.fallback)
-        self.beyond = self._routed(source.fallback)  # UNKNOWN=drop is not about them
+        self.beyond = self._routed(source.fallback)  # of named types without a topic: UNKNOWN is not about them
         types = {event_type.name: event_type for event_type in source.types}
         if source.open_types:
             for rule in self.rules:
@@ -172,8 +185,9 @@ class Table:
         return frozenset(prefix for prefix in prefixes if prefix is not None)
 
     def _decide(self, event_type: EventType) -> Found:
-        if self.source.drop_unknown and event_type.name == self.source.fallback.name:
-            return Found((), event_type.name)
+        unknown = self.source.unknown
+        if unknown != "publish" and event_type.name == self.source.fallback.name:
+            return Found((), event_type.name, unknown=f"UNKNOWN={unknown}")
         return self._routed(event_type)
 
     def _routed(self, event_type: EventType) -> Found:
@@ -212,15 +226,20 @@ def subjects(tables: Iterable[Table]) -> tuple[str, ...]:
     stream.
     """
     tables = tuple(tables)
-    prefixes = {
+    prefixes = prefixes_of(tables)
+    widest = sorted(prefix for prefix in prefixes if not _is_below(prefix, prefixes))
+    literal = (topic for topic in topics(tables) if not _is_below(topic, prefixes))
+    return (*(f"{prefix}.>" for prefix in widest), *literal)
+
+
+def prefixes_of(tables: Iterable[Table]) -> frozenset[str]:
+    """What the topics of types are below, where the type is the rest of the topic: without the dot."""
+    return frozenset(
         prefix
         for table in tables
         for pattern in {table.template, *table.open_patterns}
         if (prefix := pattern.prefix(table.source.name, table.source.fallback.domain)) is not None
-    }
-    widest = sorted(prefix for prefix in prefixes if not _is_below(prefix, prefixes))
-    literal = (topic for topic in topics(tables) if not _is_below(topic, prefixes))
-    return (*(f"{prefix}.>" for prefix in widest), *literal)
+    )
 
 
 def _is_below(topic: str, prefixes: Iterable[str]) -> bool:

@@ -23,15 +23,15 @@ _OWN_PREFIX = "bridge."
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
-def topic_problem(topic: str) -> str | None:
-    """What is wrong with a topic's name on either broker, or None."""
+def topic_problem(topic: str, *, own: bool = False) -> str | None:
+    """What is wrong with a topic's name on either broker, or None; `own`: it is one of the bridge's own."""
     if len(topic) > _MAX_CHARS:
         return f"has {len(topic)} characters, Kafka takes {_MAX_CHARS}"
     if not _is_topic(topic):
         return "is not made of [A-Za-z0-9_-] tokens joined by single dots"
     if topic.startswith("_"):
         return "begins with _, as topics of the brokers' own do"
-    if topic == _OWN_PREFIX[:-1] or topic.startswith(_OWN_PREFIX):
+    if not own and (topic == _OWN_PREFIX[:-1] or topic.startswith(_OWN_PREFIX)):
         return "begins with bridge., which is kept for the bridge's own topics (bridge.dead-letter)"
     return None
 

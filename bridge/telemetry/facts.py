@@ -32,7 +32,13 @@ class Facts:
         self._drift_seen: set[tuple[str, str, str]] = set()
 
     def source(
-        self, name: str, *, types: Iterable[str], topics: Iterable[str], outcomes: Iterable[str]
+        self,
+        name: str,
+        *,
+        types: Iterable[str],
+        topics: Iterable[str],
+        outcomes: Iterable[str],
+        reasons: Iterable[str] = (),
     ) -> "SourceFacts":
         """The facts of one configured source, everything bound and counting from 0.
 
@@ -41,7 +47,10 @@ class Facts:
             types: of its events, as declared.
             topics: where its records may go.
             outcomes: codes of what can become of a delivery.
+            reasons: why one can become a dead letter.
         """
+        for reason in reasons:
+            self._metrics.count("bridge_dead_letters_total", name, reason)
         return SourceFacts(self, self._metrics, name, types=types, topics=topics, outcomes=outcomes)
 
     def rejected(self, source: str, outcome: str, status: int, *, detail: str, client: str | None) -> None:
@@ -95,6 +104,11 @@ class Facts:
             "dedup_ids_forgotten", source=source, count=count, remedy="raise BRIDGE_DEDUP_MAX_IDS, and memory with it"
         )
 
+    def dead_lettered(self, source: str, letter_id: str, reason: str, detail: str) -> None:
+        """A dead letter is durable: one line each, without content."""
+        self._metrics.count("bridge_dead_letters_total", source, reason).inc()
+        self._log.warning("dead_lettered", source=source, id=letter_id, reason=reason, detail=detail)
+
     def drifted(self, source: str, event_type: str, fields: Iterable[str]) -> None:
         """An event has fields that the schema does not know: a line for each when it is first seen."""
         for field in fields:
@@ -128,6 +142,7 @@ class SourceFacts:
         for outcome in outcomes:
             metrics.count("bridge_deliveries_total", name, outcome)
         self._accepted = metrics.count("bridge_deliveries_total", name, "accepted")
+        self._dead_lettered = metrics.count("bridge_deliveries_total", name, "dead_lettered")
         self._duplicate = metrics.count("bridge_records_duplicate_total", name)
         self._ambiguous = metrics.count("bridge_records_ambiguous_total", name)
         self._forgotten = metrics.count("bridge_dedup_ids_forgotten_total", name)
@@ -148,6 +163,7 @@ class SourceFacts:
         decode_s: float,
         ack_s: float,
         took_s: float,
+        dead_lettered: bool = False,
     ) -> None:
         """A delivery is answered with success. No line: success is silent.
 
@@ -157,8 +173,9 @@ class SourceFacts:
             decode_s: from the body to records.
             ack_s: from handing them over to the last acknowledgement.
             took_s: from the end of the headers until now.
+            dead_lettered: some of it, or all, as a dead letter.
         """
-        self._accepted.inc()
+        (self._dead_lettered if dead_lettered else self._accepted).inc()
         self._body.observe(body_bytes)
         self._verify.observe(verify_s)
         self._decode.observe(decode_s)
@@ -192,6 +209,11 @@ class SourceFacts:
         (self._published.get(label) or self._published_as(label)).inc()
         if event.drift:
             self._facts.drifted(self._name, label, event.drift)
+
+    def kept(self, letter_id: str, reason: str | None, detail: str) -> None:
+        """A delivery is durable as it came, and was not before: as a dead letter, or, without reason, as a copy."""
+        if reason is not None:
+            self._facts.dead_lettered(self._name, letter_id, reason, detail)
 
     def dropped(self, event: Event, label: str) -> None:
         """An event was accepted and goes nowhere, on purpose; see `published`."""

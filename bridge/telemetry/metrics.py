@@ -63,6 +63,12 @@ METRICS = (
         "Events answered with success and not published, since a rule or UNKNOWN=drop says so.",
         ("source", "type"),
     ),
+    Metric(
+        "bridge_dead_letters_total",
+        "counter",
+        "Deliveries kept as dead letters: what cannot be decoded, or is refused by the broker for good; see `replay`.",
+        ("source", "reason"),
+    ),
     Metric("bridge_records_published_total", "counter", "Records that the broker has acknowledged.", ("topic",)),
     Metric(
         "bridge_records_duplicate_total",

@@ -11,6 +11,7 @@ from typing import Any
 import uvloop
 
 from bridge.events.cloudevents import StructuredEncoder, record_headers
+from bridge.ingest.dead_letters import Keeper
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Entrance, Ingest
 from bridge.ingest.pipeline import Pipeline
@@ -55,8 +56,16 @@ class _Parts:
         entrance = Entrance(
             name="bench",
             verifier=self.verifier,
-            pipeline=self.pipeline,
-            dedup=DedupTable(_answer_at_once, self.seen, self.facts),
+            keeper=Keeper(
+                self.pipeline,
+                DedupTable(_answer_at_once, self.seen, self.facts),
+                source="bench",
+                dialect=dialect,
+                decoded_headers=(),
+                dead_letter_topic="bridge.dead-letter",
+                raw_topic=None,
+                unknown=None,
+            ),
             facts=self.facts,
             success_status=200,
             deadline_s=3,

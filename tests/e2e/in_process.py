@@ -44,6 +44,7 @@ def settings_of(space: NatsSpace | KafkaSpace, data_dir: Path, **more: str) -> d
         "BRIDGE_SOURCE_SHOP_TOKEN": TOKEN,
         "BRIDGE_SOURCE_HUB_TOKEN": TOKEN,
         "BRIDGE_TOPIC_TEMPLATE": f"{space.prefix}.{{source}}.{{type}}",
+        "BRIDGE_DEAD_LETTER_TOPIC": space.topic("dead-letter"),
         **more,
     }
 

@@ -208,6 +208,7 @@ async def test_on_nats_the_retry_of_a_fan_out_publishes_only_what_is_missing(
             BRIDGE_BROKER=nats_space.url,
             BRIDGE_PROVISION="off",
             BRIDGE_NATS_STREAM=nats_space.stream,
+            BRIDGE_DEAD_LETTER_TOPIC="",
             BRIDGE_ROUTES=f"chatlevel:message.* -> {there}, {missing}",
         )
     ).start()

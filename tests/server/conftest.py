@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from bridge.ingest.app import make_ingest_app
+from bridge.ingest.dead_letters import Keeper
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Entrance, Ingest
 from bridge.ingest.pipeline import Pipeline
@@ -113,6 +114,7 @@ async def serve() -> AsyncIterator[Serve]:
         verify: bool = True,
         routes: str | None = None,
         tls: tuple[str, str] | None = None,
+        dead_letter_topic: str | None = None,
     ) -> Served:
         publisher, metrics, provider = Doorstep(), Metrics(), PROVIDERS["chatlevel"]
         facts = Facts(metrics)
@@ -122,14 +124,22 @@ async def serve() -> AsyncIterator[Serve]:
         entrance = Entrance(
             name="shop",
             verifier=Verifier([URL_TOKEN], [TOKEN, NEXT_TOKEN]) if verify else None,
-            pipeline=Pipeline(
+            keeper=Keeper(
+                Pipeline(
+                    source="shop",
+                    provider=provider,
+                    table=table,
+                    dialect=publisher.dialect,
+                    devices=devices,
+                ),
+                DedupTable(publisher.publish, SeenIds(window_s=4500, max_ids=10_000), source_facts),
                 source="shop",
-                provider=provider,
-                table=table,
                 dialect=publisher.dialect,
-                devices=devices,
+                decoded_headers=sorted(provider.headers),
+                dead_letter_topic=dead_letter_topic,
+                raw_topic=None,
+                unknown=None,
             ),
-            dedup=DedupTable(publisher.publish, SeenIds(window_s=4500, max_ids=10_000), source_facts),
             facts=source_facts,
             success_status=success_status,
             deadline_s=deadline_s,

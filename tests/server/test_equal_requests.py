@@ -40,7 +40,7 @@ async def test_an_acknowledgement_at_the_moment_of_the_deadline_leaves_nobody_wi
     entered, release = served.hold()
     posting = asyncio.create_task(served.post(BODY))
     await entered.acquire()
-    (deadline,) = served.ingest._entrances[b"shop"].dedup._in_flight.values()
+    (deadline,) = served.ingest._entrances[b"shop"].keeper._dedup._in_flight.values()
     assert deadline.lend(deadline.at + 1)
     release.set()  # in one turn of the loop: the publish ends, and the late answer begins
     deadline._timer.cancel()

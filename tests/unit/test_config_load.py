@@ -171,10 +171,37 @@ def test_service_links_of_kubernetes_are_not_the_operators_mistake() -> None:
     assert set(problems(links, BRIDGE_PORTS="1")) == {"BRIDGE_PORTS"}
 
 
-@pytest.mark.parametrize("name", [variable.name.replace("<NAME>", "CHATLEVEL") for variable in variables()])
+@pytest.mark.parametrize(
+    "name", [v.name.replace("<NAME>", "CHATLEVEL") for v in variables() if v.name != "BRIDGE_DEAD_LETTER_TOPIC"]
+)
 @pytest.mark.parametrize("empty", ["", " \n"])
-def test_set_but_empty_is_an_error_everywhere(name: str, empty: str) -> None:
+def test_set_but_empty_is_an_error_but_for_dead_letters(name: str, empty: str) -> None:
     assert problems({name: empty})[name].found == "is set but empty"
+
+
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_an_empty_topic_of_dead_letters_means_none(empty: str) -> None:
+    assert loaded().dead_letter_topic == "bridge.dead-letter"
+    assert loaded(BRIDGE_DEAD_LETTER_TOPIC=empty).dead_letter_topic is None
+    unknown = problems(BRIDGE_DEAD_LETTER_TOPIC=empty, BRIDGE_SOURCE_CHATLEVEL_UNKNOWN="dead-letter")
+    assert set(unknown) == {"BRIDGE_SOURCE_CHATLEVEL_UNKNOWN"}
+
+
+@pytest.mark.parametrize(
+    ("given", "variable"),
+    [
+        ({"BRIDGE_DEAD_LETTER_TOPIC": "events.chatlevel.call"}, "BRIDGE_DEAD_LETTER_TOPIC"),
+        ({"BRIDGE_DEAD_LETTER_TOPIC": "events.chatlevel.letters"}, "BRIDGE_DEAD_LETTER_TOPIC"),
+        ({"BRIDGE_RAW_TOPIC": "events_chatlevel_call"}, "BRIDGE_RAW_TOPIC"),
+        ({"BRIDGE_RAW_TOPIC": "bridge_dead-letter"}, "BRIDGE_RAW_TOPIC"),
+        ({"BRIDGE_RAW_TOPIC": "raw.*"}, "BRIDGE_RAW_TOPIC"),
+        ({"BRIDGE_RAW_TOPIC": "calls", "BRIDGE_ROUTES": "*:call -> calls"}, "BRIDGE_RAW_TOPIC"),
+        ({"BRIDGE_ROUTES": "*:call -> bridge.dead-letter"}, "BRIDGE_ROUTES"),
+        ({"BRIDGE_TOPIC_TEMPLATE": "bridge.{type}"}, "BRIDGE_TOPIC_TEMPLATE"),
+    ],
+)
+def test_no_event_gets_onto_the_bridges_own_topics(given: dict[str, str], variable: str) -> None:
+    assert set(problems(given)) == {variable}
 
 
 @pytest.mark.parametrize(

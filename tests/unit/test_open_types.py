@@ -171,7 +171,7 @@ def test_no_name_of_a_type_leads_outside_what_the_operator_allowed(
 
 @pytest.mark.parametrize("open_topics", [True, False])
 def test_dropping_what_is_unknown_drops_no_type_that_has_a_name(*, open_topics: bool) -> None:
-    hub = msgspec.structs.replace(HUB, drop_unknown=True)
+    hub = msgspec.structs.replace(HUB, unknown="drop")
     table = tables(None, hub, open_topics=open_topics)["hub"]
     for number in range(MAX_OPEN_TYPES):
         table.find(f"t{number}")
@@ -192,7 +192,7 @@ def test_routes_shows_where_named_types_go_in_the_order_of_asking() -> None:
     rules = "hub:ci.* -> ci.all, by.{source}.{type} key={id}; hub:cd.* -> drop"
 
     def shown(routes: str, *, open_topics: bool = True) -> list[tuple[str, tuple[str, ...], str, str]]:
-        rows = _rows(tables(routes, HUB, open_topics=open_topics)["hub"])
+        rows = _rows(tables(routes, HUB, open_topics=open_topics)["hub"], None)
         return [(row.type, row.topics, row.key, row.by) for row in rows if "*" in row.type]
 
     first, second = ("ci.*", ("ci.all", "by.hub.ci.*"), "id", "rule 1"), ("cd.*", (), "", "rule 2")

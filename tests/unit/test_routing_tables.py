@@ -47,7 +47,7 @@ def test_two_topics_that_become_one_are_one_copy() -> None:
 
 
 def test_unknown_events_can_be_dropped_before_any_rule() -> None:
-    dropping = RoutedSource(name="chatlevel", types=TYPES, drop_unknown=True)
+    dropping = RoutedSource(name="chatlevel", types=TYPES, unknown="drop")
     found = tables("*:* -> all", dropping)["chatlevel"].find("unknown")
     assert (found.routes, found.by) == ((), "UNKNOWN=drop")
 
@@ -117,7 +117,7 @@ def test_a_rule_that_never_matches_is_a_problem(routes: str, said: str) -> None:
 
 
 def test_a_rule_for_what_unknown_drop_drops_is_a_problem() -> None:
-    dropping = RoutedSource(name="chatlevel", types=TYPES, drop_unknown=True)
+    dropping = RoutedSource(name="chatlevel", types=TYPES, unknown="drop")
     ((_, said),) = problems("chatlevel:unknown -> x", dropping)
     assert "never matches, since UNKNOWN=drop of the source comes first" in said
 

@@ -210,7 +210,7 @@ class _Inspector:
 
     def _remedy(self, error: ApiError | None) -> str:
         if error is not None and error.err_code == _OVERLAP:
-            return ": set BRIDGE_NATS_STREAM to the stream that has them"
+            return ": set BRIDGE_NATS_STREAM to the stream that has them, or BRIDGE_DEAD_LETTER_TOPIC to a free subject"
         return "" if self._settings.replicas == 1 else ": see BRIDGE_NATS_REPLICAS"
 
     async def _call(self, what: str, content: dict[str, Any] | None = None) -> _Answer:
