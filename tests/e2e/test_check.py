@@ -17,7 +17,7 @@ Make = Callable[..., BridgeProcess]
 NS = 1_000_000_000
 PASSWORD = "canary-4c1e9f60"
 GOOD = {
-    "subjects": ["events.chatlevel.>"],
+    "subjects": ["events.chatlevel.>", "bridge.dead-letter"],
     "discard": "new",
     "max_age": 86_400 * NS,
     "duplicate_window": 4500 * NS,
@@ -26,12 +26,12 @@ GOOD = {
 USERS = f"""authorization {{ users: [
     {{ user: bridge, password: {PASSWORD} }}
     {{ user: narrow, password: {PASSWORD}, permissions: {{
-        publish: ["events.other.>", "$JS.API.STREAM.INFO.*", "$SYS.REQ.USER.INFO"], subscribe: "_INBOX.>" }} }}
+        publish: ["events.other.>", "letters.>", "$JS.API.STREAM.INFO.*", "$SYS.REQ.USER.INFO"], subscribe: "_INBOX.>" }} }}
     {{ user: documented, password: {PASSWORD}, permissions: {{
-        publish: ["events.>", "$JS.API.STREAM.INFO.DOCS", "$SYS.REQ.USER.INFO",
+        publish: ["events.>", "letters.>", "$JS.API.STREAM.INFO.DOCS", "$SYS.REQ.USER.INFO",
             "$JS.API.CONSUMER.CREATE.DOCS.>", "$JS.API.CONSUMER.MSG.NEXT.DOCS.>"], subscribe: "_INBOX.>" }} }}
     {{ user: blind, password: {PASSWORD}, permissions: {{
-        publish: ["events.>", "$JS.API.STREAM.INFO.*"], subscribe: "_INBOX.>" }} }}
+        publish: ["events.>", "letters.>", "$JS.API.STREAM.INFO.*"], subscribe: "_INBOX.>" }} }}
 ] }}"""
 
 
@@ -65,7 +65,7 @@ def check(bridge: Make, broker: NatsServer, tmp_path: Path) -> Iterator[Check]:
 
 
 def make_stream(broker: NatsServer, name: str, **changes: Any) -> str:
-    config = {"name": name, **GOOD, "subjects": [f"events.{name.lower()}.>"], **changes}
+    config = {"name": name, **GOOD, "subjects": [f"events.{name.lower()}.>", f"letters.{name.lower()}"], **changes}
     answer = asyncio.run(stream_api(broker.url, f"STREAM.CREATE.{name}", config, user="bridge", password=PASSWORD))
     assert "error" not in answer, answer
     return name
@@ -76,6 +76,7 @@ def of_stream(name: str) -> dict[str, str]:
     source = name.lower()
     return {
         "BRIDGE_NATS_STREAM": name,
+        "BRIDGE_DEAD_LETTER_TOPIC": f"letters.{source}",
         "BRIDGE_SOURCES": f"{source}=chatlevel",
         f"BRIDGE_SOURCE_{name}_TOKEN": TOKEN,
     }
@@ -191,13 +192,14 @@ def test_a_missing_stream_is_a_problem_or_a_plan_and_never_made(check: Check, br
     assert "does not exist: create it, or set BRIDGE_PROVISION=create" in report["broker"]["reasons"][0]
     code, report = check(BRIDGE_NATS_STREAM="ABSENT", BRIDGE_PROVISION="create")
     assert code == 0
-    assert report["broker"]["plans"] == ["create the stream 'ABSENT' for events.chatlevel.> (copies: 1)"]
+    subjects = "events.chatlevel.>, bridge.dead-letter"
+    assert report["broker"]["plans"] == [f"create the stream 'ABSENT' for {subjects} (copies: 1)"]
     assert any("one copy" in warning for warning in report["broker"]["warnings"]), "of the stream as it would be"
     assert streams(broker) == before
 
 
 def test_missing_subjects_are_a_problem_or_a_plan_and_never_added(check: Check, broker: NatsServer) -> None:
-    settings = of_stream(make_stream(broker, "PARTIAL", subjects=["events.partial.call"]))
+    settings = of_stream(make_stream(broker, "PARTIAL", subjects=["events.partial.call", "letters.partial"]))
     code, report = check(**settings)
     assert code == 1
     assert "does not take events.partial.>" in report["broker"]["reasons"][0]
@@ -205,7 +207,7 @@ def test_missing_subjects_are_a_problem_or_a_plan_and_never_added(check: Check, 
     assert code == 0
     assert report["broker"]["plans"] == ["add events.partial.> to the stream 'PARTIAL'"]
     info = asyncio.run(stream_api(broker.url, "STREAM.INFO.PARTIAL", user="bridge", password=PASSWORD))
-    assert info["config"]["subjects"] == ["events.partial.call"]
+    assert info["config"]["subjects"] == ["events.partial.call", "letters.partial"]
 
 
 def test_a_wrong_password_is_said_with_the_variables(check: Check) -> None:

@@ -48,9 +48,9 @@ def operate(server: KafkaServer, operation: Operation) -> Any:
 
 def make_topics(server: KafkaServer, source: str, **config: str) -> None:
     async def make(operator: KafkaOperator) -> None:
-        for name in TYPES:
+        for topic in (*(f"events.{source}.{name}" for name in TYPES), f"events.{source}-letters"):
             named = {key.replace("_", "."): value for key, value in config.items()}
-            await operator.create_topic(f"events.{source}.{name}", config=named)
+            await operator.create_topic(topic, config=named)
 
     operate(server, make)
 
@@ -75,6 +75,7 @@ def check(bridge: Make, broker: KafkaServer, tmp_path: Path, source: str) -> Che
                 "BRIDGE_KAFKA_USER": "bridge",
                 "BRIDGE_KAFKA_PASSWORD": PASSWORD,
                 "BRIDGE_SOURCES": f"{source}=chatlevel",
+                "BRIDGE_DEAD_LETTER_TOPIC": f"events.{source}-letters",
                 f"BRIDGE_SOURCE_{source.upper()}_TOKEN": TOKEN,
                 **settings,
             }

@@ -59,7 +59,7 @@ def test_send_and_tail_find_url_and_token_by_themselves(bridge: Make) -> None:
 
 
 def test_send_takes_a_file_and_standard_input(bridge: Make, tmp_path: Path) -> None:
-    running = bridge().start()
+    running = bridge(BRIDGE_DEAD_LETTER_TOPIC="").start()
     body = b'{"event":"connection.closed","deviceId":7,"data":{},"timestamp":"2026-03-02T08:00:00Z"}'
     (tmp_path / "body.json").write_bytes(body)
     first = running.cli("send", str(tmp_path / "body.json"))

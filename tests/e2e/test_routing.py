@@ -127,7 +127,7 @@ async def test_a_stream_gets_the_topics_of_new_rules_and_keeps_what_it_has(
             assert (await post(bridge, "shop", message(event="call"))).status_code == 200
     config = (await stream_api(nats_space.url, f"STREAM.INFO.{nats_space.stream}"))["config"]
     assert set(config["subjects"]) == {
-        *(nats_space.topic(name) for name in ("x", "y")),
+        *(nats_space.topic(name) for name in ("x", "y", "dead-letter")),
         *(f"{nats_space.prefix}.{name}.>" for name in ("shop", "hub")),
     }
 

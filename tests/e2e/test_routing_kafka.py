@@ -51,7 +51,7 @@ async def test_the_topics_of_the_table_are_made_and_no_others(kafka_space: Kafka
     async with KafkaOperator(kafka_space.bootstrap) as operator:
         made = {topic for topic in await operator.topics() if topic.startswith(kafka_space.prefix)}
     names = ("shop.connection.auth", "all", "ci", "hub.push", "hub.ping", "hub.unknown")
-    assert made == {kafka_space.topic(name) for name in names}
+    assert made == {kafka_space.topic(name) for name in (*names, "dead-letter")}
     assert [len(await ids(kafka_space, name)) for name in names] == [0, 0, 1, 1, 1, 1]
 
 
@@ -60,6 +60,7 @@ async def test_a_retry_after_a_partial_success_publishes_only_what_is_missing(
 ) -> None:
     topics = [kafka_space.topic(name) for name in ("a", "b", "c")]
     env = settings_of(kafka_space, tmp_path, BRIDGE_ROUTES=f"shop:message.* -> {', '.join(topics)}")
+    env["BRIDGE_DEAD_LETTER_TOPIC"] = ""
     async with serving(env) as bridge, KafkaOperator(kafka_space.bootstrap) as operator:
         await operator.alter_topic(topics[1], {"max.message.bytes": "100"})
         assert (await post(bridge, "shop", message())).status_code == 413

@@ -65,7 +65,7 @@ def test_files_folders_and_lines_are_posted_once_each(bridge: Make, tmp_path: Pa
 
 
 def test_one_that_fails_for_good_exits_1_and_is_named(bridge: Make) -> None:
-    running = bridge().start()
+    running = bridge(BRIDGE_DEAD_LETTER_TOPIC="").start()
     result = run_here("send", "-", "--lines", env=running.env, stdin=body(1) + b"\n{\n")
     assert result.exit_code == 1
     assert "undecodable" in result.stdout
