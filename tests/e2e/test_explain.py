@@ -85,8 +85,14 @@ def test_nothing_that_is_wrong_elsewhere_prevents_it_and_it_is_said(tmp_path: Pa
 @pytest.mark.parametrize(
     ("body", "env", "error", "detail"),
     [
-        (b'{"event":"call","deviceId":1,"data":3}', {}, "undecodable", "$.data"),
-        (b"{", {}, "undecodable", "truncated"),
+        (b'{"event":"call","deviceId":1,"data":3}', {}, "dead_lettered", "$.data"),
+        (b"{", {"BRIDGE_DEAD_LETTER_TOPIC": ""}, "undecodable", "truncated"),
+        (
+            b'{"event":"presence","deviceId":1,"data":{}}',
+            {"BRIDGE_SOURCE_CHATLEVEL_UNKNOWN": "dead-letter"},
+            "dead_lettered",
+            "a kind that this version does not know",
+        ),
         (
             b'{"event":"connection.closed","deviceId":7,"data":{}}',
             {"BRIDGE_SOURCE_CHATLEVEL_DEVICES": "8"},
@@ -174,9 +180,12 @@ def test_routes_has_every_type_of_every_source_with_topics_key_and_schema() -> N
     found = rows(
         BRIDGE_SOURCES="chatlevel,b=chatlevel",
         BRIDGE_SOURCE_B_UNKNOWN="drop",
+        BRIDGE_SOURCE_CHATLEVEL_UNKNOWN="dead-letter",
+        BRIDGE_RAW_TOPIC="raw",
         BRIDGE_ROUTES=f"{RULES}; b:connection.auth -> secrets.pairing",
     )
-    assert len(found) == 2 * len(PROVIDERS["chatlevel"].event_types)
+    assert len(found) == 2 * len(PROVIDERS["chatlevel"].event_types) + 2
+    assert [found["*", name]["topics"] for name in ("dead-letter", "raw")] == [["bridge.dead-letter"], ["raw"]]
     received = found["chatlevel", "message.received"]
     assert received["topics"] == ["whatsapp.messages", "audit.all"]
     assert (received["key"], received["by"]) == ("contact", "rule 1")
@@ -184,6 +193,8 @@ def test_routes_has_every_type_of_every_source_with_topics_key_and_schema() -> N
     assert found["b", "message.received"]["topics"] == ["events.b.message.received"]
     assert found["b", "call"]["topics"] == []
     assert (found["b", "unknown"]["topics"], found["b", "unknown"]["by"]) == ([], "UNKNOWN=drop")
+    unknown = found["chatlevel", "unknown"]
+    assert (unknown["topics"], unknown["by"]) == (["bridge.dead-letter"], "UNKNOWN=dead-letter")
     assert found["b", "connection.auth"]["sensitive"] is True
     assert found["b", "connection.auth"]["topics"] == ["secrets.pairing"]
 

@@ -15,7 +15,7 @@ def test_a_self_test_sees_its_own_event_on_the_topic_of_its_source(bridge: Make)
     httpx.post(running.url.replace("chatlevel", "probe"), content=b"{}")
     done = running.cli("selftest", "--source", "probe", "--url", f"http://127.0.0.1:{running.port}")
     assert done.returncode == 0, done.stderr
-    (message,) = running.stored()
+    _letter, message = running.stored()
     assert done.stdout == f"{message.headers['ce-id']} came through to {message.subject}\n"
     assert message.subject.startswith("events.probe.")
 
