@@ -19,12 +19,15 @@ from bridge.publishers.nats import records as nats_records
 from bridge.routing import Table, subjects, topics
 
 __all__ = [
+    "LetterReader",
     "Reader",
     "as_sent",
     "dialect_of",
     "largest_body_bytes",
     "largest_record_bytes",
+    "make_client",
     "make_embedded",
+    "make_letter_reader",
     "make_probe",
     "make_publisher",
     "make_reader",
@@ -45,6 +48,7 @@ _MECHANISMS: Mapping[str, Sasl | None] = {
 }
 
 Reader = Callable[[Since], AsyncGenerator[Received, None]]
+LetterReader = Callable[[Since, Mapping[int, int]], AsyncGenerator[Received, None]]
 
 
 def make_embedded(config: Config) -> EmbeddedServer | None:
@@ -64,6 +68,14 @@ def make_publisher(config: Config, tables: Mapping[str, Table], embedded: Embedd
     return NatsPublisher(_nats_settings(config, tables, config.broker.servers, None))
 
 
+def make_client(config: Config, tables: Mapping[str, Table]) -> Publisher:
+    """A publisher beside the bridge that runs; to an embedded broker it speaks where `serve` runs one."""
+    if config.broker.kind == "kafka":
+        return KafkaPublisher(msgspec.structs.replace(_kafka_settings(config, tables), max_record_bytes=0))
+    settings = _nats_settings(config, tables, _servers(config), None)
+    return NatsPublisher(msgspec.structs.replace(settings, max_record_bytes=0))
+
+
 def make_probe(config: Config, tables: Mapping[str, Table]) -> Publisher:
     """A publisher that looks at the configured broker, tells what it would make there, and makes nothing.
 
@@ -72,9 +84,7 @@ def make_probe(config: Config, tables: Mapping[str, Table]) -> Publisher:
     if config.broker.kind == "kafka":
         kafka = _kafka_settings(config, tables)
         return KafkaPublisher(msgspec.structs.replace(kafka, dry_run=True, max_record_bytes=0))
-    embedded = make_embedded(config)
-    servers = config.broker.servers if embedded is None else (embedded.url,)
-    settings = _nats_settings(config, tables, servers, None)
+    settings = _nats_settings(config, tables, _servers(config), None)
     # Whether the largest records fit is for whom looks to judge, by `largest_record_bytes` of each source.
     return NatsPublisher(msgspec.structs.replace(settings, dry_run=True, max_record_bytes=0))
 
@@ -94,10 +104,19 @@ def make_reader(config: Config, tables: Mapping[str, Table]) -> Reader:
     if config.broker.kind == "kafka":
         kafka = _kafka_settings(config, tables)
         return lambda since: kafka_reader.follow(kafka, topics(tables.values()), since=since)
-    embedded = make_embedded(config)
-    servers = config.broker.servers if embedded is None else (embedded.url,)
-    nats = _nats_settings(config, tables, servers, None)
+    nats = _nats_settings(config, tables, _servers(config), None)
     return lambda since: nats_reader.follow(nats, subjects(tables.values()), since=since)
+
+
+def make_letter_reader(config: Config, tables: Mapping[str, Table], topic: str) -> LetterReader:
+    """Reads one of our own topics, from where it was left off to its present end."""
+    if config.broker.kind == "kafka":
+        kafka = _kafka_settings(config, tables)
+        return lambda since, positions: kafka_reader.follow(
+            kafka, (topic,), since=since, to_end=True, positions=positions
+        )
+    nats = _nats_settings(config, tables, _servers(config), None)
+    return lambda since, positions: nats_reader.follow(nats, (topic,), since=since, to_end=True, positions=positions)
 
 
 def dialect_of(config: Config) -> HeaderDialect:
@@ -124,6 +143,12 @@ def as_sent(config: Config, record: Record) -> tuple[dict[str, str], int]:
     head = nats_records.encode_head(record, with_ttl=True)
     lines = head.decode().split("\r\n")[1:]
     return dict(line.split(": ", 1) for line in lines if line), len(head) + len(record.value)
+
+
+def _servers(config: Config) -> tuple[str, ...]:
+    """The NATS servers; of an embedded broker those of the `serve` that runs it."""
+    embedded = make_embedded(config)
+    return config.broker.servers if embedded is None else (embedded.url,)
 
 
 def _nats_settings(

@@ -1,8 +1,8 @@
-"""The progress bar of `send`, on a terminal alone."""
+"""The progress bar of commands that take a while, on a terminal alone."""
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Event, Thread
 
 from rich.console import Console
@@ -11,32 +11,52 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bridge.cli.sender import Plan, Sender
 from bridge.cli.tally import Tally
 
-__all__ = ["following"]
+__all__ = ["Shown", "following", "progressing"]
 
 _REFRESH_S = 0.1
+
+Shown = Callable[[], tuple[float, float | None, str]]
+"""How far it is, of how much as far as that is known, and a text with markup."""
 
 
 @contextlib.contextmanager
 def following(plan: Plan, sender: Sender, tally: Tally, *, shown: bool) -> Iterator[None]:
-    """Show how far it is, on standard error, which stays free of it when it is no terminal."""
+    """Show how far `send` is."""
+    total = plan.total if plan.total is not None else plan.duration_s
+    timed, began = plan.total is None, time.monotonic()
+
+    def state() -> tuple[float, float | None, str]:
+        return time.monotonic() - began if timed else tally.sent, total, _state(sender, tally)
+
+    with progressing("sending", state, counted=not timed, shown=shown):
+        yield
+
+
+@contextlib.contextmanager
+def progressing(what: str, state: Shown, *, counted: bool = True, shown: bool) -> Iterator[None]:
+    """Show how far it is, on standard error, which stays free of it when it is no terminal.
+
+    Args:
+        what: is done.
+        state: asked again and again, by another thread.
+        counted: whether the numbers are counts, and shown.
+        shown: False: nothing at all.
+    """
     console = Console(stderr=True)
     if not shown or not console.is_terminal:
         yield
         return
-    total = plan.total if plan.total is not None else plan.duration_s
-    timed = plan.total is None
-    columns = (TextColumn("sending"), BarColumn(), *(() if timed else (MofNCompleteColumn(),)), TimeElapsedColumn())
+    columns = (TextColumn(what), BarColumn(), *((MofNCompleteColumn(),) if counted else ()), TimeElapsedColumn())
     progress = Progress(*columns, TextColumn("{task.description}"), console=console, transient=True)
-    task = progress.add_task("", total=total)
-    began, done = time.monotonic(), Event()
+    task, done = progress.add_task("", total=None), Event()
 
     def refresh() -> None:
         while not done.wait(_REFRESH_S):
-            elapsed_s = time.monotonic() - began
-            progress.update(task, completed=elapsed_s if timed else tally.sent, description=_state(sender, tally))
+            completed, total, text = state()
+            progress.update(task, completed=completed, total=total, description=text)
 
-    # A thread: the loop is busy with sending, and what the terminal takes must not delay it.
-    thread = Thread(target=refresh, name="send-progress")
+    # A thread: the loop is busy with the work, and what the terminal takes must not delay it.
+    thread = Thread(target=refresh, name="progress")
     with progress:
         thread.start()
         try:

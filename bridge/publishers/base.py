@@ -70,6 +70,8 @@ class Received(msgspec.Struct, frozen=True):
         headers: as sent.
         time: when the broker stored it, UTC.
         seq: its place in the stream, or in its partition.
+        partition: on Kafka; NATS has none.
+        left: how many were stored after it when reading began, where reading ends with those; else 0.
     """
 
     topic: str
@@ -78,6 +80,8 @@ class Received(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     time: datetime
     seq: int
+    partition: int = 0
+    left: int = 0
 
 
 class BrokerHealth(msgspec.Struct, frozen=True):

@@ -74,7 +74,8 @@ def test_every_example_of_the_help_runs(
     bridge: Callable[..., BridgeProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "a-secret-of-this-test"
-    running = bridge(BRIDGE_SOURCES="chatlevel,github", BRIDGE_SOURCE_GITHUB_SECRET=secret).start()
+    sources = {"BRIDGE_SOURCES": "chatlevel,github", "BRIDGE_SOURCE_GITHUB_SECRET": secret}
+    running = bridge(**sources, BRIDGE_RAW_TOPIC="bridge.raw").start()
     monkeypatch.chdir(tmp_path)
     signature = hmac.digest(secret.encode(), b"{}", "sha256").hex()
     head = f"POST /webhooks/github HTTP/1.1\nX-GitHub-Event: push\nX-Hub-Signature-256: sha256={signature}\n\n{{}}"

@@ -26,7 +26,8 @@ GOOD = {
 USERS = f"""authorization {{ users: [
     {{ user: bridge, password: {PASSWORD} }}
     {{ user: narrow, password: {PASSWORD}, permissions: {{
-        publish: ["events.other.>", "letters.>", "$JS.API.STREAM.INFO.*", "$SYS.REQ.USER.INFO"], subscribe: "_INBOX.>" }} }}
+        publish: ["events.other.>", "letters.>", "$JS.API.STREAM.INFO.*", "$SYS.REQ.USER.INFO"],
+        subscribe: "_INBOX.>" }} }}
     {{ user: documented, password: {PASSWORD}, permissions: {{
         publish: ["events.>", "letters.>", "$JS.API.STREAM.INFO.DOCS", "$SYS.REQ.USER.INFO",
             "$JS.API.CONSUMER.CREATE.DOCS.>", "$JS.API.CONSUMER.MSG.NEXT.DOCS.>"], subscribe: "_INBOX.>" }} }}

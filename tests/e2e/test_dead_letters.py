@@ -3,7 +3,6 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import httpx
@@ -13,37 +12,11 @@ from bridge.app import Bridge
 from tests.brokers import NatsServer, stored, stream_api
 from tests.conftest import KafkaSpace, NatsSpace
 from tests.e2e.in_process import TOKEN, message, post, serving, settings_of
-from tests.kafka_operator import KafkaOperator, stored_in_kafka
+from tests.e2e.kept import Space, on
+from tests.kafka_operator import KafkaOperator
 
-Space = NatsSpace | KafkaSpace
 GARBAGE = bytes(range(256)) * 4
 ODD = bytes(range(0x21, 0x7F)) + b" \t " + bytes(range(0x80, 0x100)) + b"%0d%0aNats-Msg-Id: 1%00"
-
-
-class Found(NamedTuple):
-    value: bytes
-    headers: dict[str, str]
-
-    def fact(self, name: str) -> str | None:
-        """By either broker's name of the header."""
-        by_name = {header.lower().replace("_", "-"): text for header, text in self.headers.items()}
-        return by_name.get(f"bridge-{name}")
-
-
-@pytest.fixture(params=["nats", "kafka"])
-def space(request: pytest.FixtureRequest) -> Space:
-    found: Space = request.getfixturevalue(f"{request.param}_space")
-    return found
-
-
-async def on(space: Space, name: str) -> list[Found]:
-    """What is on a topic of the test, read by the client library alone."""
-    topic = space.topic(name)
-    if isinstance(space, KafkaSpace):
-        records = await stored_in_kafka(space.bootstrap, topic)
-        return [Found(one.value, {key: value.decode() for key, value in one.headers}) for one in records]
-    messages = await stored(space.url, space.stream)
-    return [Found(one.data, dict(one.headers or {})) for one in messages if one.subject == topic]
 
 
 async def send(bridge: Bridge, source: str, body: bytes, headers: dict[str, bytes] | None = None) -> httpx.Response:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -23,18 +24,27 @@ _POLL_MS = 1000
 _REFRESH_MS = 5000  # a topic that is made meanwhile is seen so soon
 
 
-async def follow(settings: KafkaSettings, topics: Sequence[str], *, since: Since) -> AsyncGenerator[Received, None]:
-    """The topics' records, in order per partition and without end; goes on by itself after an outage.
+async def follow(
+    settings: KafkaSettings,
+    topics: Sequence[str],
+    *,
+    since: Since,
+    to_end: bool = False,
+    positions: Mapping[int, int] = MappingProxyType({}),
+) -> AsyncGenerator[Received, None]:
+    """The topics' records, in order per partition; goes on by itself after an outage.
 
     Args:
         settings: which cluster and login.
         topics: their names; those that do not exist yet are followed once they do.
         since: `new`: what is stored from now on; `all`: what the topics have; or what was stored since a time.
+        to_end: end with what is stored now, instead of never.
+        positions: by partition the offset to begin at, in spite of `since`; for a single topic.
 
     Raises:
         BrokerUnavailable: the brokers are not to be had at the beginning, or none of the topics.
     """
-    reader = _Reader(settings, topics, since)
+    reader = _Reader(settings, topics, since, to_end=to_end, begin=positions)
     backoff = Backoff()
     while True:
         try:
@@ -48,21 +58,34 @@ async def follow(settings: KafkaSettings, topics: Sequence[str], *, since: Since
             if not reader.began:
                 raise BrokerUnavailable(connect_reason(error)) from error
             await asyncio.sleep(backoff.next())
+        else:
+            return
 
 
 class _Reader:
     """One consumer at a time, each beginning where the one before it ended."""
 
-    def __init__(self, settings: KafkaSettings, topics: Sequence[str], since: Since) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        since: Since,
+        *,
+        to_end: bool,
+        begin: Mapping[int, int],
+    ) -> None:
         self._settings = settings
         self._tls = client_tls(settings)
         self._topics = frozenset(topics)
         self._since = since
         self._positions: dict[TopicPartition, int] = {}
+        self._begin = begin
+        self._to_end = to_end
+        self._ends: dict[TopicPartition, int] = {}  # with `to_end`
         self.began = False
 
     async def read(self) -> AsyncGenerator[Received, None]:
-        """Records until something goes wrong."""
+        """Records until something goes wrong, or to the end of those that are stored."""
         consumer = AIOKafkaConsumer(
             **client_options(self._settings, self._tls),
             bootstrap_servers=list(self._settings.servers),
@@ -75,13 +98,15 @@ class _Reader:
                 await consumer.start()
                 await self._assign(consumer)
             self.began = True
-            while True:
+            while not self._to_end or self._left():
                 batches = await consumer.getmany(timeout_ms=_POLL_MS)
                 for partition, records in batches.items():
                     for record in records:
                         self._positions[partition] = record.offset + 1
-                        yield _received(record)
-                if not batches:
+                        yield _received(record, left=self._left())
+                if not batches and self._to_end:  # what is missing has been removed meanwhile
+                    self._positions |= {partition: await consumer.position(partition) for partition in self._positions}
+                elif not batches:
                     await self._assign(consumer)
         finally:
             await stop_consumer(consumer)
@@ -100,6 +125,8 @@ class _Reader:
         if not fresh and consumer.assignment():
             return
         self._positions |= await self._beginnings(consumer, fresh)
+        if self._to_end and not self._ends:
+            self._ends = dict(await consumer.end_offsets(fresh))
         consumer.assign(list(self._positions))
         for partition, position in self._positions.items():
             consumer.seek(partition, position)
@@ -108,6 +135,8 @@ class _Reader:
         """Where to begin with partitions not read so far."""
         if not partitions:
             return {}
+        if self._begin:
+            return await self._left_off(consumer, partitions)
         if self.began or self._since == "all":  # what is made meanwhile is new from its beginning
             return dict(await consumer.beginning_offsets(partitions))
         ends = dict(await consumer.end_offsets(partitions))
@@ -117,8 +146,18 @@ class _Reader:
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, at_ms))
         return ends | {partition: offset.offset for partition, offset in found.items() if offset is not None}
 
+    async def _left_off(self, consumer: Any, partitions: set[TopicPartition]) -> dict[TopicPartition, int]:  # noqa: ANN401 -- the library's
+        """Where reading ended before; at the beginning where that place is not kept any more, or the topic is new."""
+        first, last = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        wanted = {one: self._begin.get(one.partition, 0) for one in partitions}
+        return {one: at if first[one] <= at <= last[one] else first[one] for one, at in wanted.items()}
 
-def _received(record: ConsumerRecord) -> Received:
+    def _left(self) -> int:
+        """How many records are to come until the end, where there is one."""
+        return sum(max(0, end - self._positions[partition]) for partition, end in self._ends.items())
+
+
+def _received(record: ConsumerRecord, *, left: int) -> Received:
     return Received(
         topic=record.topic,
         key=None if record.key is None else record.key.decode(errors="replace"),
@@ -126,4 +165,6 @@ def _received(record: ConsumerRecord) -> Received:
         headers={name: (value or b"").decode(errors="replace") for name, value in record.headers},
         time=datetime.fromtimestamp(record.timestamp / 1000, UTC),
         seq=record.offset,
+        partition=record.partition,
+        left=left,
     )

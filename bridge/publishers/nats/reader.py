@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -40,24 +41,34 @@ class _Delivered(msgspec.Struct, frozen=True):
 class _Created(msgspec.Struct, frozen=True):
     error: ApiError | None = None
     delivered: _Delivered = _Delivered()
+    num_pending: int = 0
 
 
 class _Interrupted(Exception):
     """The consumer or its link is gone; another one takes over at the next record."""
 
 
-async def follow(settings: NatsSettings, patterns: Sequence[str], *, since: Since) -> AsyncGenerator[Received, None]:
-    """The stream's records on these subjects, in order and without end; goes on by itself after an outage.
+async def follow(
+    settings: NatsSettings,
+    patterns: Sequence[str],
+    *,
+    since: Since,
+    to_end: bool = False,
+    positions: Mapping[int, int] = MappingProxyType({}),
+) -> AsyncGenerator[Received, None]:
+    """The stream's records on these subjects, in order; goes on by itself after an outage.
 
     Args:
         settings: which cluster, stream and login.
         patterns: NATS subjects, wildcards allowed; an empty sequence is all.
         since: `new`: what is stored from now on; `all`: what the stream has; or what was stored since a time.
+        to_end: end with what is stored now, instead of never.
+        positions: under 0 the place in the stream to begin at, in spite of `since`.
 
     Raises:
         BrokerUnavailable: the broker or the stream is not to be had at the beginning.
     """
-    reader = _Reader(settings, patterns, since)
+    reader = _Reader(settings, patterns, since, to_end=to_end, begin=positions.get(0))
     backoff = Backoff()
     while True:
         try:
@@ -69,37 +80,49 @@ async def follow(settings: NatsSettings, patterns: Sequence[str], *, since: Sinc
             if not reader.began:
                 raise BrokerUnavailable(str(interruption)) from interruption
             await asyncio.sleep(backoff.next())
+        else:
+            return
 
 
 class _Reader:
     """One consumer at a time, each beginning where the one before it ended."""
 
-    def __init__(self, settings: NatsSettings, patterns: Sequence[str], since: Since) -> None:
+    def __init__(
+        self, settings: NatsSettings, patterns: Sequence[str], since: Since, *, to_end: bool, begin: int | None
+    ) -> None:
         self._settings = settings
         self._patterns = list(patterns)
         self._since = since
-        self._next_seq: int | None = None
+        self._next_seq = begin
+        self._to_end = to_end
         self._dialer = Dialer(settings)
         self.began = False
 
     async def read(self) -> AsyncGenerator[Received, None]:
-        """Records until something goes wrong.
+        """Records until something goes wrong, or to the end of those that are stored.
 
         Raises:
-            _Interrupted: which is how it ends.
+            _Interrupted: something went wrong.
         """
         link = await self._dial()
         try:
-            consumer = await self._create_consumer(link)
+            consumer, left = await self._create_consumer(link)
             self.began = True
+            if self._to_end and not left:
+                return
             inbox = link.client.new_inbox()
             messages: asyncio.Queue[Msg] = asyncio.Queue()
             await link.client.subscribe(inbox, cb=messages.put)
             while True:
                 await self._pull(link, consumer, inbox)
+                came = False
                 async for record in self._batch(link, messages):
-                    self._next_seq = record.seq + 1
-                    yield record
+                    self._next_seq, left, came = record.seq + 1, left - 1, True
+                    yield msgspec.structs.replace(record, left=max(0, left)) if self._to_end else record
+                    if self._to_end and left <= 0:
+                        return
+                if self._to_end and not came:  # what is missing has been removed meanwhile
+                    return
         except (Error, OSError, LinkLost) as error:
             raise _Interrupted("the link to the broker was lost") from error
         finally:
@@ -116,7 +139,8 @@ class _Reader:
                     raise _Interrupted(connect_reason(error)) from error
         raise AssertionError
 
-    async def _create_consumer(self, link: Link) -> str:
+    async def _create_consumer(self, link: Link) -> tuple[str, int]:
+        """Its name, and how many records wait for it."""
         name = f"tail-{secrets.token_hex(8)}"
         config: dict[str, Any] = {
             "name": name,
@@ -146,7 +170,7 @@ class _Reader:
             raise _Interrupted(f"the stream {stream!r} cannot be read: {created.error.description}")
         if self._next_seq is None and self._since == "new":
             self._next_seq = created.delivered.stream_seq + 1
-        return name
+        return name, created.num_pending
 
     def _start(self) -> dict[str, Any]:
         if self._next_seq is not None:
