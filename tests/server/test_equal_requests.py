@@ -57,7 +57,7 @@ async def test_the_first_is_answered_at_its_deadline_while_its_publish_goes_on_f
     async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as client:
         first = asyncio.create_task(client.post(served.url, content=BODY))
         await entered.acquire()
-        (deadline,) = served.ingest._entrances[b"shop"].dedup._in_flight.values()
+        (deadline,) = served.ingest._entrances[b"shop"].keeper._dedup._in_flight.values()
         due = deadline.at
         second = asyncio.create_task(served.post(BODY))
         async with asyncio.timeout(10):
