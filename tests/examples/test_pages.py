@@ -9,7 +9,10 @@ import pytest
 
 from tests.examples.conftest import Example
 from tests.examples.pairing import PNG, Monitor, auth
+from tests.examples.real_time import RealTime, real_time
 from tests.processes import BridgeProcess
+
+__all__ = ["real_time"]
 
 pytestmark = pytest.mark.system
 
@@ -73,3 +76,21 @@ async def test_who_may_not_see_it_is_told_so_and_sees_nothing(
         await page.get_by_role("button").click()
         await page.get_by_text(told).wait_for()
         assert PNG not in await page.content()
+
+
+async def test_a_page_shows_events_as_they_come_and_goes_on_after_the_server_was_away(
+    page: Any, real_time: RealTime
+) -> None:
+    program = real_time.start()
+    await page.goto(real_time.url)
+    await page.get_by_text("live").wait_for()
+    real_time.send()
+    await page.get_by_text("messaging.message.received.v1 · Ana Lúcia · Bom dia!").wait_for()
+    real_time.send("connection.auth")
+    program.end()
+    real_time.send("call")
+    real_time.start()
+    await page.get_by_text("messaging.call.v1").wait_for()
+    assert await page.get_by_role("listitem").count() == 2
+    real_time.post_text("<img src=x onerror=alert(1)>")
+    await page.get_by_text("<img src=x onerror=alert(1)>").wait_for()
