@@ -75,3 +75,4 @@ helm v3.22.0
 compose
 crds
 apiserver v1.34.4 # as in kube/go.mod
+make -s -C "$here/../../examples/real-time" node_modules
