@@ -109,6 +109,14 @@ class Facts:
         self._metrics.count("bridge_dead_letters_total", source, reason).inc()
         self._log.warning("dead_lettered", source=source, id=letter_id, reason=reason, detail=detail)
 
+    def ids_not_kept(self, reason: str) -> None:
+        """What the deduplication remembers does not get to the disk; a line when it begins."""
+        self._log.warning(
+            "dedup_ids_not_kept",
+            reason=reason,
+            remedy="look after BRIDGE_DATA_DIR; retries after a restart become duplicates meanwhile",
+        )
+
     def drifted(self, source: str, event_type: str, fields: Iterable[str]) -> None:
         """An event has fields that the schema does not know: a line for each when it is first seen."""
         for field in fields:

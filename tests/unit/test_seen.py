@@ -27,7 +27,7 @@ def make(clock: Clock, *, max_ids: int = 10_000) -> tuple[SeenIds, list[int]]:
 
 def ids(seen: SeenIds) -> set[bytes]:
     """What is remembered; asking with `see` would change it."""
-    return set(seen._young).union(*(old for _closed_at, old in seen._old))
+    return set(seen._young).union(*(old.ids for old in seen._old))
 
 
 def test_an_id_is_unknown_until_it_is_added() -> None:
