@@ -68,7 +68,7 @@ apiserver() { # Kubernetes' own API server, for real installs
 }
 
 command -v go >/dev/null || { echo "Go 1.26 or newer is needed, for helm and the Kubernetes API server" >&2; exit 1; }
-packages buildah=buildah debootstrap=debootstrap unshare=util-linux nginx=nginx-light etcd=etcd-server kcat=kcat openssl=openssl \
+packages buildah=buildah debootstrap=debootstrap unshare=util-linux nginx=nginx-light etcd=etcd-server kcat=kcat openssl=openssl curl=curl \
   chromium=chromium node=nodejs npm=npm
 base
 helm v3.22.0

@@ -1,4 +1,4 @@
-"""What docs/kubernetes.md shows is what the chart takes."""
+"""What docs/kubernetes.md and docs/chatlevel.md show is what the chart takes."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.generated_licences import image_packages
 from tests.system.containers import ROOT, Rootfs
 from tests.system.helm import CHART, template
 
-PAGES = (ROOT / "docs" / "kubernetes.md", CHART / "README.md")
+PAGES = (ROOT / "docs" / "kubernetes.md", CHART / "README.md", ROOT / "docs" / "chatlevel.md")
 BLOCKS = [
     block for page in PAGES for block in re.findall(r"```yaml\n(# values.yaml.*?)```", page.read_text(), re.DOTALL)
 ]
