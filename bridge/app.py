@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from time import monotonic
 from typing import Literal, NoReturn
 
 from bridge.broker import make_embedded, make_publisher
@@ -25,6 +26,7 @@ from bridge.ingest.app import make_ingest_app
 from bridge.ingest.compiled import make_keeper, make_verifier
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Entrance, Ingest
+from bridge.ingest.kept_ids import KeptIds
 from bridge.ingest.letters import REASONS
 from bridge.ingest.outcomes import OUTCOMES
 from bridge.ingest.pipeline import Prepared
@@ -76,6 +78,9 @@ class Bridge:
         self._servers: list[HttpServer] = []
         self._rotation = Rotation((), self.facts)
         self._rotating: asyncio.Task[NoReturn] | None = None
+        # With a data directory in use; without one a restart makes duplicates of retries.
+        keeps = config.broker.kind == "embedded" or config.spool == "on"
+        self._kept_ids = KeptIds(config.data_dir / "seen", self.facts) if keeps else None
         self.address = config.listen
         self.ops_address = config.ops_listen
 
@@ -100,6 +105,8 @@ class Bridge:
             await publisher.start()
             undo.push_async_callback(publisher.close)
             await self._serve(publisher, listener, ops_listener)
+            if self._kept_ids is not None:
+                self._kept_ids.start()
             undo.pop_all()
         self.address = _bound(listener)
         self.ops_address = _bound(ops_listener)
@@ -115,6 +122,8 @@ class Bridge:
             await servers[0].stop()
         if self.publisher is not None:
             await self.publisher.close()
+        if self._kept_ids is not None:
+            await self._kept_ids.stop()
         if self._embedded is not None:
             await self._embedded.stop()
         for server in servers[1:]:
@@ -210,7 +219,12 @@ class Bridge:
 
     def _dedup(self, source: str, publisher: Publisher, facts: SourceFacts) -> DedupTable:
         config = self.config
-        seen = SeenIds(window_s=config.dedup_window_s, max_ids=config.dedup_max_ids, on_forgotten=facts.forgotten)
+        window_s, kept = config.dedup_window_s, self._kept_ids
+        seen = SeenIds(
+            window_s=window_s, max_ids=config.dedup_max_ids, on_forgotten=facts.forgotten, collect=kept is not None
+        )
+        if kept is not None:
+            kept.restore(source, seen, window_s=window_s, now=monotonic())
         self.metrics.watch("bridge_dedup_ids", source, read=seen.__len__)
         return DedupTable(publisher.publish, seen, facts, on_published=self._on_published)
 

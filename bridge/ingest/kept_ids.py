@@ -41,6 +41,8 @@ class KeptIds:
         self._tables: dict[str, SeenIds] = {}
         self._oldest: dict[str, int] = {}
         self._failing: str | None = None
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
     def forget(self) -> None:
         """Remove all of them: records are gone whose ids may be here, and their retries must be published.
@@ -66,10 +68,21 @@ class KeptIds:
             seen.restore(self._generations(folder, window_s, now))
         self._tables[source] = seen
 
-    async def run(self) -> None:
-        """Write what comes, until cancelled; then `flush` once more."""
-        while True:
-            await asyncio.sleep(_PAUSE_S)
+    def start(self) -> None:
+        """Write what comes from now on, about once a second."""
+        self._task = asyncio.create_task(self._run(), name="kept-ids")
+
+    async def stop(self) -> None:
+        """Write the last of it. Idempotent."""
+        self._stopping.set()
+        task, self._task = self._task, None
+        if task is not None:
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _PAUSE_S)
             await self.flush()
 
     async def flush(self) -> None:

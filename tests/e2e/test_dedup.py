@@ -5,6 +5,7 @@ That JetStream itself drops copies shall not help: on NATS a plain subscriber co
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -69,6 +70,38 @@ async def seen_published(url: str, subject: str) -> AsyncIterator[Callable[[], "
 
 def one_deadline(**settings: str) -> dict[str, str]:
     return settings | {"BRIDGE_SOURCE_CHATLEVEL_DEADLINE_MS": str(round(DEADLINE_S * 1000))}
+
+
+# ---- over a restart
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
+def test_a_retry_after_a_restart_publishes_nothing_where_a_data_directory_is_in_use(bridge: Make, end: str) -> None:
+    running = bridge().start()
+    body = sample()
+    first = running.post(body)
+    seen = Path(running.env["BRIDGE_DATA_DIR"]) / "seen" / "chatlevel"
+    if end == "SIGKILL":
+        wait_until(lambda: any(path.stat().st_size for path in seen.glob("*.ids")))  # a second at most
+    running.stop(signal.Signals[end])
+    running.start()
+    again = running.post(body)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert counted(running, "records_duplicate") == 1
+    assert counted(running, "records_published") == 0
+
+
+def test_without_a_data_directory_nothing_is_kept(bridge: Make, nats_space: NatsSpace) -> None:
+    running = bridge(
+        BRIDGE_BROKER=nats_space.url,
+        BRIDGE_PROVISION="create",
+        BRIDGE_NATS_STREAM=nats_space.stream,
+        BRIDGE_TOPIC_TEMPLATE=f"{nats_space.prefix}.{{type}}",
+        BRIDGE_DEAD_LETTER_TOPIC="",
+    ).start()
+    assert running.post(sample()).status_code == 200
+    running.stop()
+    assert not (Path(running.env["BRIDGE_DATA_DIR"]) / "seen").exists()
 
 
 # ---- Kafka, which drops no copy by itself
