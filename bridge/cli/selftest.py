@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import ssl
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -25,12 +27,22 @@ _ID_HEADERS = ("ce-id", "ce_id")  # NATS, Kafka
 
 @click.command(
     cls=Command,
-    examples=[("webhook-bridge selftest", "through the bridge on this machine, with the same environment")],
+    examples=[
+        ("webhook-bridge selftest", "through the bridge on this machine, with the same environment"),
+        ("webhook-bridge selftest --url https://hooks.internal --ca ca.crt", "with the authority of its certificate"),
+    ],
 )
 @click.option("--source", help="The source to post to; the first one of BRIDGE_SOURCES if not given.")
 @click.option("--url", help="The bridge's address, such as http://webhook-bridge; this machine's if not given.")
+@click.option(
+    "--ca",
+    "ca_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="PEM file of the authorities that sign the bridge's certificate; the system's if not given, or if there is no "
+    "such file or nothing in it, as in a Secret whose certificate is a public authority's.",
+)
 @click.option("--timeout", "timeout_s", type=float, default=30.0, show_default=True, help="Seconds to see it in.")
-def selftest(source: str | None, url: str | None, timeout_s: float) -> None:
+def selftest(source: str | None, url: str | None, ca_file: Path | None, timeout_s: float) -> None:
     """Post a made-up event and see it on its topic: the whole way works, from the listener to the broker.
 
     Consumers see the event too, so give it a source of its own. The broker's login must be allowed to read.
@@ -43,7 +55,7 @@ def selftest(source: str | None, url: str | None, timeout_s: float) -> None:
         names = ", ".join(known.name for known in config.sources)
         raise click.BadParameter(f"{source!r} is not a source; BRIDGE_SOURCES has {names}") from None
     started = datetime.now(UTC)
-    ids = _post(config, chosen, url, timeout_s)
+    ids = _post(config, chosen, url, timeout_s=timeout_s, trusted=_trusted(url, ca_file))
     tables = make_tables(config, PROVIDERS)
     reader = make_reader(config, {chosen.name: tables[chosen.name]})
     try:
@@ -55,7 +67,20 @@ def selftest(source: str | None, url: str | None, timeout_s: float) -> None:
     click.echo(f"{ids[0]} came through to {topic}")
 
 
-def _post(config: Config, source: SourceConfig, base: str | None, timeout_s: float) -> list[str]:
+def _trusted(url: str | None, ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Whose certificates are taken: by default the system's authorities'."""
+    try:
+        if ca_file is not None and ca_file.exists() and ca_file.stat().st_size:
+            return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError):
+        raise click.BadParameter(f"{str(ca_file)!r} holds no readable certificate", param_hint="--ca") from None
+    # Our own listener may have a certificate for a public name; the token goes no further than this machine.
+    return url is not None
+
+
+def _post(
+    config: Config, source: SourceConfig, base: str | None, *, timeout_s: float, trusted: ssl.SSLContext | bool
+) -> list[str]:
     """The ids that the bridge answers with. No message shows the URL, for the token is in it."""
     player = Player(config, source, base=base)
     provider = PROVIDERS[source.provider]
@@ -63,8 +88,7 @@ def _post(config: Config, source: SourceConfig, base: str | None, timeout_s: flo
     content = provider.sample(event, now=datetime.now(UTC))
     headers = player.headers(Body(event, content, provider.sample_headers(event, content)))
     try:
-        # Our own listener may have a certificate for a public name; the token goes no further than this machine.
-        response = httpx.post(player.url, content=content, headers=headers, timeout=timeout_s, verify=base is not None)
+        response = httpx.post(player.url, content=content, headers=headers, timeout=timeout_s, verify=trusted)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         _fail(f"no answer from {base or config.listen}: {error}")
     if response.status_code != source.success_status:

@@ -1,11 +1,14 @@
 """`selftest` says that the whole way works when it does, and what does not when it does not."""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import httpx
 
 from tests.brokers import NatsServer
-from tests.processes import TOKEN, BridgeProcess
+from tests.conftest import KafkaSpace
+from tests.processes import TOKEN, BridgeProcess, on_kafka
 
 Make = Callable[..., BridgeProcess]
 
@@ -47,3 +50,25 @@ def test_a_self_test_fails_if_the_event_is_not_where_the_configuration_says(
     done = running.cli("selftest", "--timeout", "1")
     assert done.returncode == 1
     assert "not on its topic within 1 s" in done.stderr
+
+
+def test_a_self_test_on_kafka_trusts_the_authority_that_it_is_given(
+    bridge: Make, kafka_space: KafkaSpace, certificate: tuple[str, str, str], tmp_path: Path
+) -> None:
+    authority, chain, key = certificate
+    running = on_kafka(partial(bridge, BRIDGE_TLS_CERT_FILE=chain, BRIDGE_TLS_KEY_FILE=key), kafka_space)
+    url = f"https://localhost:{running.port}"
+    done = running.cli("selftest", "--url", url, "--ca", authority)
+    assert done.returncode == 0, done.stderr
+    assert f"came through to {kafka_space.prefix}." in done.stdout
+
+    public = tmp_path / "ca.crt"  # beside a certificate of a public authority: not there, or nothing in it
+    for _step in range(2):
+        done = running.cli("selftest", "--url", url, "--ca", str(public))
+        assert done.returncode == 1
+        assert "certificate verify failed" in done.stderr
+        public.touch()
+    public.write_text("nonsense")
+    done = running.cli("selftest", "--url", url, "--ca", str(public))
+    assert done.returncode == 2
+    assert "holds no readable certificate" in done.stderr

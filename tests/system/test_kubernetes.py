@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bridge.config import load
 from tests.brokers import NatsServer
 from tests.processes import BridgeProcess
 from tests.system.apiserver import ApiServer, api_server
-from tests.system.helm import CHART, NAMESPACE, RELEASE, ci_files, helm, rendered, workload_pod
+from tests.system.helm import CHART, NAMESPACE, RELEASE, ci_files, helm, rendered, template, workload_pod
 
 INGRESS, MINIMAL, PROBE = (CHART / "ci" / f"{name}-values.yaml" for name in ("ingress", "00-minimal", "probe"))
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}-webhook-bridge"
@@ -121,13 +123,25 @@ class _Cluster:
         return env | {"BRIDGE_BROKER": self._broker}
 
 
+HTTPS = [f"secrets.BRIDGE_TLS_{file}_FILE.{part}=x" for file in ("CERT", "KEY") for part in ("name", "key")]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
 def test_the_helm_test_passes_against_the_release_and_fails_without(
-    bridge: Callable[..., BridgeProcess], nats_process: NatsServer, tmp_path: Path
+    bridge: Callable[..., BridgeProcess],
+    nats_process: NatsServer,
+    tmp_path: Path,
+    certificate: tuple[str, str, str],
+    scheme: str,
 ) -> None:
-    """Its command as it stands in the manifest, in a process of this machine; only addresses differ."""
+    """Its command as it stands in the manifest, in a process of this machine; only addresses and paths differ."""
     nats_process.start()
-    manifests = rendered(PROBE)
+    chosen = [option for value in HTTPS for option in ("--set", value)] if scheme == "https" else []
+    manifests = [manifest for manifest in yaml.safe_load_all(template("-f", str(PROBE), *chosen).stdout) if manifest]
     cluster = _Cluster(manifests, tmp_path, nats_process.url)
+    authority, *pair = certificate
+    for name, file in zip(("CERT", "KEY"), pair, strict=True):
+        shutil.copy(file, tmp_path / f"BRIDGE_TLS_{name}_FILE")
     (container,) = workload_pod(manifests)["spec"]["containers"]
     (test_pod,) = (manifest for manifest in manifests if manifest["kind"] == "Pod")
     (probe,) = test_pod["spec"]["containers"]
@@ -140,11 +154,13 @@ def test_the_helm_test_passes_against_the_release_and_fails_without(
     running.start()
 
     def run_probe() -> subprocess.CompletedProcess[str]:
-        url = f"http://127.0.0.1:{running.port}"
-        arguments = [
-            url if argument == f"http://{RELEASE}-webhook-bridge:80" else argument for argument in probe["args"]
-        ]
-        assert url in arguments
+        here = {
+            f"{scheme}://{RELEASE}-webhook-bridge:80": f"{scheme}://localhost:{running.port}",
+            "/etc/webhook-bridge-ca/ca.crt": authority,
+        }
+        options = (argument.partition("=") for argument in probe["args"])
+        arguments = [f"{name}{sign}{here.get(value, value)}" for name, sign, value in options]
+        assert f"--url={scheme}://localhost:{running.port}" in arguments
         env = {**os.environ, **cluster.env(probe), "BRIDGE_DATA_DIR": str(tmp_path / "none")}
         command = [sys.executable, "-m", "bridge", *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
