@@ -37,6 +37,7 @@ OWNED = frozenset(
         "BRIDGE_OPS_LISTEN",
         "BRIDGE_ROUTES",
         "BRIDGE_SOURCES",
+        "BRIDGE_SPOOL",
     }
 )
 _SECRET_REF = {"$ref": "#/definitions/secretKey"}

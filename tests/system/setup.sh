@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the system tests need on a machine that has Debian's apt (as root), Go and the network: run by `make system`.
-# Everything built is kept outside the tree and made once.
+# Everything built is kept outside the tree, by its version, and made once; a link says which one is in use.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/webhook-bridge
@@ -17,14 +17,17 @@ packages() { # command=package …
 }
 
 base() { # the image's base, for machines that can pull none: Debian with Python, as an archive
-  [ -f "$cache/base.tar" ] && return
-  echo "making a base image (once, about two minutes)"
-  rm -rf "$cache/base"
-  debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$cache/base" >"$cache/base.log" 2>&1 \
-    || { tail -5 "$cache/base.log" >&2; exit 1; }
-  tar -C "$cache/base" --exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' -cf "$cache/base.tar.part" .
-  mv "$cache/base.tar.part" "$cache/base.tar"
-  rm -rf "$cache/base"
+  local archive="base-$1-${2//,/+}.tar"
+  [ -f "$cache/$archive" ] || {
+    echo "making a base image (once, about two minutes)"
+    rm -rf "$cache/base"
+    debootstrap --variant=minbase --include="$2" "$1" "$cache/base" >"$cache/base.log" 2>&1 \
+      || { tail -5 "$cache/base.log" >&2; exit 1; }
+    tar -C "$cache/base" --exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' -cf "$cache/$archive.part" .
+    mv "$cache/$archive.part" "$cache/$archive"
+    rm -rf "$cache/base"
+  }
+  ln -sf "$archive" "$cache/base.tar"
 }
 
 helm() { # pinned: what it renders is compared byte for byte
@@ -36,9 +39,9 @@ helm() { # pinned: what it renders is compared byte for byte
 }
 
 compose() { # the reference reader of compose files
-  [ -x "$cache/bin/compose-spec" ] && return
-  GOBIN="$cache/bin" go install github.com/compose-spec/compose-go/v2/cmd@v2.16.2
-  mv "$cache/bin/cmd" "$cache/bin/compose-spec"
+  local folder="$cache/compose-spec-$1"
+  [ -x "$folder/cmd" ] || GOBIN="$folder" go install "github.com/compose-spec/compose-go/v2/cmd@$1"
+  ln -sf "$folder/cmd" "$cache/bin/compose-spec"
 }
 
 crds() { # the definitions of what the chart may use beyond Kubernetes itself
@@ -49,11 +52,12 @@ crds() { # the definitions of what the chart may use beyond Kubernetes itself
 }
 
 crd() { # module, name, file
-  [ -f "$cache/crds/$2.yaml" ] && return
-  local folder
-  folder=$(cd "$cache" && go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
-  cp "$folder/$3" "$cache/crds/$2.yaml"
-  chmod u+w "$cache/crds/$2.yaml"
+  local file="$2-${1##*@}.yaml" folder
+  [ -f "$cache/crds/$file" ] || {
+    folder=$(cd "$cache" && go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
+    install -m 644 "$folder/$3" "$cache/crds/$file"
+  }
+  ln -sf "$file" "$cache/crds/$2.yaml"
 }
 
 apiserver() { # Kubernetes' own API server, for real installs
@@ -70,9 +74,9 @@ apiserver() { # Kubernetes' own API server, for real installs
 command -v go >/dev/null || { echo "Go 1.26 or newer is needed, for helm and the Kubernetes API server" >&2; exit 1; }
 packages buildah=buildah debootstrap=debootstrap unshare=util-linux nginx=nginx-light etcd=etcd-server kcat=kcat openssl=openssl curl=curl \
   chromium=chromium node=nodejs npm=npm
-base
+base bookworm python3,python3-venv,ca-certificates
 helm v3.22.0
-compose
+compose v2.16.2
 crds
 apiserver v1.34.4 # as in kube/go.mod
 make -s -C "$here/../../examples/real-time" node_modules

@@ -137,6 +137,8 @@ def test_the_probes_topics_are_no_other_sources(tmp_path: Path, certificate: tup
         ({"secrets": {"BRIDGE_NATS_PASSWORD": {"name": "nats"}}}, "missing property 'key'"),
         ({"routes": ["chatlevel:* whatsapp"]}, "routes/0"),
         ({"replicas": "two"}, "at '/replicas': got string"),
+        ({"config": {"BRIDGE_SPOOL": "on"}}, "additional properties 'BRIDGE_SPOOL' not allowed"),
+        ({"extraEnv": [{"name": "BRIDGE_SPOOL", "value": "on"}]}, "BRIDGE_SPOOL is set by the chart"),
         ({"autoscaling": {"enabled": True}, "persistence": {"enabled": True}}, "autoscaling and persistence:"),
         ({"autoscaling": {"enabled": True, "minReplicas": 9}}, "autoscaling: minReplicas 9 is more than maxReplicas 6"),
         ({"ingress": {"enabled": True}}, "ingress.hosts: is empty"),
@@ -191,6 +193,26 @@ def test_what_the_kubelet_would_expand_arrives_as_it_was_written() -> None:
     (container,) = workload_pod(list(yaml.safe_load_all(done.stdout)))["spec"]["containers"]
     env = {entry["name"]: entry["value"] for entry in container["env"]}
     assert env["BRIDGE_NATS_USER"] == "a$$(HOME)$$b"
+
+
+@each_ci_file
+def test_the_spool_is_on_where_there_is_a_volume_for_it_that_stays(values: Path) -> None:
+    manifests = rendered(values)
+    (workload,) = (manifest for manifest in manifests if manifest["kind"] in ("Deployment", "StatefulSet"))
+    pod = workload_pod(manifests)["spec"]
+    (container,) = pod["containers"]
+    env = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert {"name": "data", "mountPath": env["BRIDGE_DATA_DIR"]} in container["volumeMounts"]
+    persistent = "persistence:" in values.read_text()
+    assert (env.get("BRIDGE_SPOOL") == "on") == (workload["kind"] == "StatefulSet") == persistent
+    assert ("data" in [volume["name"] for volume in pod["volumes"]]) == (not persistent)
+    if persistent:
+        assert workload["spec"]["persistentVolumeClaimRetentionPolicy"] == dict.fromkeys(
+            ("whenDeleted", "whenScaled"), "Retain"
+        )
+        (claim,) = workload["spec"]["volumeClaimTemplates"]
+        assert claim["metadata"]["name"] == "data"
+        assert claim["spec"]["resources"]["requests"]["storage"] == "20Gi"
 
 
 @each_ci_file

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from typing import Any
 
 import jsonschema
@@ -12,7 +13,7 @@ from bridge.config.helm import helm_config, helm_defaults, helm_definitions, hel
 from tests.generated_chart import CHART
 
 # Values of their own in the chart, or nothing that a pod may choose.
-OWNED = {"BROKER", "DATA_DIR", "EMBEDDED_LISTEN", "LISTEN", "OPS_LISTEN", "ROUTES", "SOURCES"}
+OWNED = {"BROKER", "DATA_DIR", "EMBEDDED_LISTEN", "LISTEN", "OPS_LISTEN", "ROUTES", "SOURCES", "SPOOL"}
 
 
 def uncommented(text: str) -> Any:
@@ -54,3 +55,10 @@ def test_the_defaults_that_templates_reckon_with_are_the_bridges() -> None:
     defaults = json.loads(body)
     assert defaults["BRIDGE_SHUTDOWN_TIMEOUT_MS"] == 10_000
     assert defaults["DEADLINE_MS"] == 3000
+
+
+def test_the_charts_version_is_the_projects() -> None:
+    """The image's tag is the chart's appVersion by default, and `config:` is that version's."""
+    project = tomllib.loads((CHART.parent.parent / "pyproject.toml").read_text())["project"]["version"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (project, project)

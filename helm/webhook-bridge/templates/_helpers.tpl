@@ -124,6 +124,10 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
   value: {{ printf "%s:8081" .Values.listenAddress | quote }}
 - name: BRIDGE_DATA_DIR
   value: /data
+{{- if .Values.persistence.enabled }}
+- name: BRIDGE_SPOOL
+  value: "on"
+{{- end }}
 - name: BRIDGE_SOURCES
   value: {{ join "," $pairs | quote }}
 {{- with include "webhook-bridge.routes" . }}
@@ -146,8 +150,8 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
 {{- end }}
 {{- with .Values.extraEnv }}
 {{- range . }}
-{{- if regexMatch "^BRIDGE_(BROKER|DATA_DIR|LISTEN|OPS_LISTEN|ROUTES|SHUTDOWN_TIMEOUT_MS|SOURCES|SOURCE_.*)$" (default "" .name) }}
-{{- fail (printf "extraEnv: %s is set by the chart; use broker, listenAddress, sources, routes or config" .name) }}
+{{- if regexMatch "^BRIDGE_(BROKER|DATA_DIR|LISTEN|OPS_LISTEN|ROUTES|SHUTDOWN_TIMEOUT_MS|SOURCES|SOURCE_.*|SPOOL)$" (default "" .name) }}
+{{- fail (printf "extraEnv: %s is set by the chart; use broker, listenAddress, persistence, sources, routes or config" .name) }}
 {{- end }}
 {{- end }}
 {{ toYaml . }}
