@@ -1,6 +1,7 @@
 """`replay` on real brokers: what it publishes, what it leaves, and where it goes on."""
 
 import asyncio
+import hmac
 import json
 import os
 import subprocess
@@ -123,6 +124,26 @@ def test_raw_deliveries_are_replayed_with_the_ids_they_had(lettered: Lettered) -
     assert {json.loads(one.value)["id"] for one in replayed} == {json.loads(event.value)["id"]}
     assert len(replayed) == (1 if isinstance(lettered.space, NatsSpace) else 2)  # JetStream drops the copy
     assert len(lettered.on("raw")) == 14
+
+
+def test_what_the_decoder_reads_in_headers_is_there_again_and_the_signature_is_nowhere(
+    nats_space: NatsSpace, tmp_path: Path
+) -> None:
+    env = settings_of(nats_space, tmp_path, BRIDGE_SOURCES="hub=github", BRIDGE_RAW_TOPIC=nats_space.topic("raw"))
+    del env["BRIDGE_SOURCE_SHOP_TOKEN"], env["BRIDGE_SOURCE_HUB_TOKEN"]
+    env["BRIDGE_SOURCE_HUB_SECRET"] = TOKEN
+    body = b'{"ref":"refs/heads/main"}'
+    signature = hmac.digest(TOKEN.encode(), body, "sha256").hex()
+    headers = {"x-github-event": "push", "x-github-delivery": "0b989ba4", "x-hub-signature-256": f"sha256={signature}"}
+    with BridgeThread(env) as served:
+        url = f"http://{served.bridge.address}/webhooks/hub"
+        answer = httpx.post(url, content=body, headers=headers | {"content-type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    (raw,) = asyncio.run(on(nats_space, "raw"))
+    assert signature not in str(raw)
+    (line,) = run_here("replay", "--from", "raw", "--json", env=env).stdout.splitlines()
+    (event,) = json.loads(line)["events"]
+    assert event == {"type": "push", "id": answer.json()["ids"][0], "topics": [nats_space.topic("hub.push")]}
 
 
 def test_wrong_usage_is_said(tmp_path: Path) -> None:

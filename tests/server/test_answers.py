@@ -11,6 +11,7 @@ import pytest
 from bridge.errors import BrokerUnavailable, RecordRefused, RecordTooLarge
 from bridge.ingest import outcomes
 from bridge.providers import PROVIDERS
+from bridge.publishers.base import Record
 from tests.server.conftest import NEXT_TOKEN, TOKEN, Serve, Served
 
 BODY = PROVIDERS["chatlevel"].sample("message.received", now=datetime(2026, 3, 2, 8, tzinfo=UTC))
@@ -292,3 +293,37 @@ def test_faults_of_ours_and_the_brokers_are_never_4xx() -> None:
 
 
 __all__ = ["Served"]
+
+
+async def test_a_record_that_may_be_taken_later_outweighs_one_that_is_refused_for_good(serve: Serve) -> None:
+    served = await serve(routes="shop:message.* -> a, b", dead_letter_topic="bridge.dead-letter")
+    down = True
+
+    async def behave(record: Record) -> None:
+        if record.topic == "a":
+            raise RecordRefused("not this one")
+        if record.topic == "b" and down:
+            raise BrokerUnavailable("down")
+
+    served.publisher.behave = behave
+    answer = await served.post(BODY)
+    assert (answer.status_code, error(answer)) == (503, "broker_unavailable")
+    assert served.publisher.records == []  # no letter: the retry may bring both
+    down = False
+    answer = await served.post(BODY)
+    event, letter = served.publisher.records
+    assert (answer.status_code, event.topic, letter.topic) == (200, "b", "bridge.dead-letter")
+    assert (letter.value, letter.headers["bridge-topic"]) == (BODY, "a")
+    assert letter.headers["bridge-dedupid"] == event.dedup_id.replace("@b", "@a")
+    assert served.outcomes() == {"broker_unavailable": 1, "dead_lettered": 1}
+
+
+async def test_a_letter_that_is_refused_too_is_answered_as_without_letters(serve: Serve) -> None:
+    served = await serve(dead_letter_topic="bridge.dead-letter")
+
+    async def refuse(record: Record) -> None:
+        raise RecordTooLarge(len(record.value), 10)
+
+    served.publisher.behave = refuse
+    answer = await served.post(BODY)
+    assert (answer.status_code, error(answer)) == (413, "record_too_large")
