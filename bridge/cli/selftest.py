@@ -27,10 +27,7 @@ _ID_HEADERS = ("ce-id", "ce_id")  # NATS, Kafka
 
 @click.command(
     cls=Command,
-    examples=[
-        ("webhook-bridge selftest", "through the bridge on this machine, with the same environment"),
-        ("webhook-bridge selftest --url https://hooks.internal --ca ca.crt", "with the authority of its certificate"),
-    ],
+    examples=[("webhook-bridge selftest", "through the bridge on this machine, with the same environment")],
 )
 @click.option("--source", help="The source to post to; the first one of BRIDGE_SOURCES if not given.")
 @click.option("--url", help="The bridge's address, such as http://webhook-bridge; this machine's if not given.")
