@@ -15,6 +15,7 @@ import click
 from bridge.cli import main as cli
 from bridge.cli.command import Example
 from bridge.config import env_example, variables_table
+from bridge.events.model import EventType
 from bridge.events.schemas import all_schemas
 from bridge.ingest.outcomes import ACCEPTED, DEAD_LETTERED, OUTCOMES
 from bridge.providers import BUILT_IN, PROVIDERS
@@ -23,16 +24,21 @@ from bridge.providers.proof import URL_TOKEN
 from bridge.telemetry.metrics import METRICS
 from tests.generated_chart import chart_files, replaced
 from tests.generated_licences import licences_table
+from tests.generated_typescript import typescript
 from tests.providers.goldens import outputs
 
 ROOT = Path(__file__).parent.parent
 RELEASED = ROOT / "schemas" / "released.json"
 
 
+def event_types() -> set[EventType]:
+    """Those of all providers."""
+    return {event_type for provider in PROVIDERS.values() for event_type in provider.event_types}
+
+
 def schemas() -> dict[str, bytes]:
     """Path below schemas/ -> content, of all providers."""
-    types = {event_type for provider in PROVIDERS.values() for event_type in provider.event_types}
-    return all_schemas(types)
+    return all_schemas(event_types())
 
 
 def outcomes_table() -> str:
@@ -152,6 +158,7 @@ def files() -> dict[Path, bytes]:
     made |= outputs()
     made |= chart_files()
     made[RELEASED] = released(current)
+    made[ROOT / "schemas" / "events.d.ts"] = typescript(event_types())
     made |= {ROOT / name: with_parts(name) for name in PARTS}
     made[ROOT / ".env.example"] = env_example().encode()
     return made

@@ -71,12 +71,20 @@ apiserver() { # Kubernetes' own API server, for real installs
   ln -sf "$folder/kube-apiserver" "$cache/bin/kube-apiserver"
 }
 
+node_packages() { # the official AsyncAPI parser, as the lock file says
+  cmp -s "$here/node/package-lock.json" "$cache/node/package-lock.json" && return
+  rm -rf "$cache/node" "$cache/node.part" && mkdir "$cache/node.part" && cp "$here"/node/package*.json "$cache/node.part"
+  npm --prefix "$cache/node.part" ci --ignore-scripts --no-audit --no-fund --silent
+  mv "$cache/node.part" "$cache/node"
+}
+
 command -v go >/dev/null || { echo "Go 1.26 or newer is needed, for helm and the Kubernetes API server" >&2; exit 1; }
 packages buildah=buildah debootstrap=debootstrap unshare=util-linux nginx=nginx-light etcd=etcd-server kcat=kcat openssl=openssl curl=curl \
   chromium=chromium node=nodejs npm=npm
+node_packages
 base bookworm python3,python3-venv,ca-certificates
 helm v3.22.0
 compose v2.16.2
 crds
 apiserver v1.34.4 # as in kube/go.mod
-make -s -C "$here/../../examples/real-time" node_modules
+for example in real-time typescript; do make -s -C "$here/../../examples/$example" node_modules; done
