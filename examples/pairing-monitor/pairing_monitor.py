@@ -1,7 +1,7 @@
 """Shows a device's QR or pairing code to whom has the right, for as long as it is of use.
 
-Codes come from `connection.auth` on NATS and are kept in memory alone, until they expire or the device's next event
-comes. A viewer has a token of their own and the devices they may see; of the token only a hash is kept.
+Codes come from `connection.auth` on NATS, are kept in memory alone, and shown until they expire or the device's next
+event comes. A viewer has a token of their own and the devices they may see; of the token only a hash is kept.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from tests.processes import BridgeProcess
 
 __all__ = ["real_time"]
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
@@ -25,7 +25,9 @@ async def page() -> AsyncIterator[Any]:
     chromium = shutil.which("chromium") or pytest.fail("chromium is missing: run `make system`, which installs it")
     errors: list[str] = []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         page = await browser.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if "Security Policy" in message.text else None)

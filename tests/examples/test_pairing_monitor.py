@@ -1,9 +1,7 @@
 """examples/pairing-monitor: who may see a code sees it while it is of use, and nobody else ever."""
 
 import json
-import os
-import subprocess
-import sys
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -102,13 +100,9 @@ def test_a_code_is_gone_when_it_expires_and_late_events_change_nothing() -> None
     assert codes.current("1", now + timedelta(seconds=60)) == {}, "no later than a minute after the bridge had it"
 
 
-def test_the_one_command_makes_a_first_viewer(tmp_path: Path) -> None:
-    shown = subprocess.run(
-        [sys.executable, PROGRAM, "add-viewer", "me", "*"],
-        env=os.environ | {"VIEWERS": str(tmp_path / "viewers.json")},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert len(shown.removeprefix("token of me: ").strip()) == 43
-    assert "add-viewer me '*'" in PROGRAM.with_name("Makefile").read_text()
+def test_the_first_start_makes_a_viewer_and_prints_the_token_once(monitor: Monitor) -> None:
+    first = monitor.start()
+    (token,) = re.findall(r"^token of me: (\S{43})$", first.log.read_text(), re.MULTILINE)
+    assert monitor.ask("480213", token).json() == {}
+    first.end()
+    assert "token of" not in monitor.start().log.read_text()

@@ -23,10 +23,11 @@ from tests.conftest import KafkaSpace
 from tests.examples.conftest import EXAMPLES
 from tests.examples.real_time import RealTime, real_time
 from tests.processes import BridgeProcess, on_kafka, wait_until
+from tests.system.containers import CACHE
 
 __all__ = ["real_time"]
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 README = (EXAMPLES / "real-time" / "README.md").read_text()
 
@@ -154,7 +155,7 @@ def test_what_came_while_the_forwarder_was_away_is_forwarded(real_time: RealTime
     wait_until(lambda: [key for _at, _status, key, _event in service.taken] == [sent])
 
 
-def test_the_kcat_lines_of_the_readme_read_the_events(
+def test_the_kcat_lines_of_the_readme_read_the_events_from_kafka(
     bridge: Callable[..., BridgeProcess], kafka_space: KafkaSpace
 ) -> None:
     running = on_kafka(bridge, kafka_space)
@@ -177,3 +178,20 @@ def test_no_file_of_the_folder_says_where_packages_come_from() -> None:
             assert "registry" not in file.read_text().replace("omit-lockfile-registry-resolved", ""), file
     lock = json.loads((EXAMPLES / "real-time" / "package-lock.json").read_text())
     assert all(Path(name).name == "" or "integrity" in package for name, package in lock["packages"].items())
+
+
+def test_the_nats_lines_of_the_readme_read_the_events(running: BridgeProcess, tmp_path: Path) -> None:
+    program = CACHE / "bin" / "nats"
+    if not program.exists():
+        pytest.fail("the NATS CLI is missing: run `make system`, which builds it")
+    info, last, follow = ([program, *shlex.split(line)[1:]] for line in README.splitlines() if line.startswith("nats "))
+    options: dict[str, Any] = {"env": {"NATS_URL": running.nats_url, "HOME": str(tmp_path)}, "text": True}
+    sent = running.cli("send").stdout.split('"')[3]
+    for command, said in ((info, "events.chatlevel"), (last, sent)):
+        assert said in subprocess.run(command, capture_output=True, check=True, timeout=30, **options).stdout
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen([*follow, "--count", "1"], **pipes, **options) as following:
+        assert following.stdout
+        assert "Subscribing" in following.stdout.readline()
+        later = running.cli("send").stdout.split('"')[3]
+        assert later in following.stdout.read()

@@ -44,6 +44,11 @@ compose() { # the reference reader of compose files
   ln -sf "$folder/cmd" "$cache/bin/compose-spec"
 }
 
+nats_cli() { # what consumers look at a stream with
+  [ -x "$cache/nats-$1/nats" ] || GOBIN="$cache/nats-$1" go install "github.com/nats-io/natscli/nats@$1"
+  ln -sf "$cache/nats-$1/nats" "$cache/bin/nats"
+}
+
 crds() { # the definitions of what the chart may use beyond Kubernetes itself
   mkdir -p "$cache/crds"
   crd sigs.k8s.io/gateway-api@v1.4.1 httproutes config/crd/standard/gateway.networking.k8s.io_httproutes.yaml
@@ -85,6 +90,7 @@ node_packages
 base bookworm python3,python3-venv,ca-certificates
 helm v3.22.0
 compose v2.16.2
+nats_cli v0.5.0
 crds
 apiserver v1.34.4 # as in kube/go.mod
 for example in real-time typescript; do make -s -C "$here/../../examples/$example" node_modules; done
