@@ -332,7 +332,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ge=16_777_216,
             le=1_099_511_627_776,
             description="How large the spool may be. At 80 % readiness warns, at 95 % nothing more is taken (503); "
-            "nothing is ever evicted. A start reads all of it, about a second for 100 MB.",
+            "nothing is ever evicted. A start looks at all of it first, which takes up to three seconds for 100 MB.",
         ),
     ] = 1_073_741_824
     spool_min_free_bytes: Annotated[

@@ -31,6 +31,7 @@ class Deleting(msgspec.Struct, frozen=True):
 
 
 _GROUP_BYTES = 2_097_152  # of one transaction: the write-ahead log grows by it
+_READ_BYTES = 4_194_304  # of one job
 _Call = TypeVar("_Call", Appending, Deleting)
 
 
@@ -75,11 +76,11 @@ class Batch(msgspec.Struct):
         """Split off the first calls that have `limit` rows together; one at least, however many it has."""
         appends = _first(self.appends, limit)
         taken = Batch(
-            appends, _first(self.deletes, limit) if deletes else [], self.tried if deletes else [], self.reads[:1]
+            appends, _first(self.deletes, limit) if deletes else [], self.tried if deletes else [], self.reads[:]
         )
         del self.appends[: len(appends)]
         del self.deletes[: len(taken.deletes)]
-        del self.reads[:1]
+        self.reads.clear()
         if deletes:
             self.tried = []
         return taken
@@ -93,7 +94,7 @@ class Done(msgspec.Struct):
         deleted: None: there was no room for that either.
         full: why.
         durable: something was written and synced.
-        rows: what each read found.
+        rows: what each of the first reads found; the others are for another job, for rows may be large.
         usage: afterwards.
     """
 
@@ -115,7 +116,7 @@ def run_batch(store: Store, batch: Batch, upkeep: Upkeep | None) -> Done:
     if batch.writes:
         _write(store, batch, done)
         done.durable = done.appended is not None or done.deleted is not None
-    done.rows = [store.read(read.lane, read.limit) for read in batch.reads]
+    done.rows = _read(store, batch.reads)
     if upkeep is not None:
         try:
             if upkeep.canary:
@@ -144,6 +145,17 @@ def _write(store: Store, batch: Batch, done: Done) -> None:
                 done.deleted = store.write((), seqs, batch.tried)
             except SpoolFull as still_full:
                 done.full = still_full
+
+
+def _read(store: Store, reads: Sequence[Reading]) -> list[list[Row]]:
+    found: list[list[Row]] = []
+    size = 0
+    for reading in reads:
+        found.append(store.read(reading.lane, reading.limit))
+        size += sum(len(row.entry.record.value) for row in found[-1])
+        if size >= _READ_BYTES:
+            break
+    return found
 
 
 def _first(calls: list[_Call], limit: int) -> list[_Call]:

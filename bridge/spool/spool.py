@@ -245,8 +245,9 @@ class Spool:
             self._durable_at = self._now()
         self._settle_appends(batch, done)
         self._settle_deletes(batch, done)
-        for reading, rows in zip(batch.reads, done.rows, strict=True):
+        for reading, rows in zip(batch.reads, done.rows, strict=False):
             _succeed(reading.future, rows)
+        self._next.reads[:0] = batch.reads[len(done.rows) :]
         self._pump()
 
     def _settle_appends(self, batch: Batch, done: Done) -> None:

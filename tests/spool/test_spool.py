@@ -120,6 +120,27 @@ async def test_what_comes_while_a_group_is_written_makes_the_next_one(tmp_path: 
     await spool.close()
 
 
+async def test_reads_at_once_share_a_job_until_their_rows_are_large(tmp_path: Path) -> None:
+    jobs = 0
+
+    async def run(job: object) -> object:
+        nonlocal jobs
+        jobs += 1
+        return job()  # type: ignore[operator]
+
+    spool = Spool(store_in(tmp_path), min_free_bytes=0, run=run)
+    await spool.open()
+    small = [entry(number, key=f"s{number}") for number in range(50)]
+    large = [entry(100 + number, key=f"l{number}", size=3_000_000) for number in range(4)]
+    await spool.append([*small, *large])
+    for entries, expected in ((small, 2), (large, 3)):  # the first alone; then all, or two and one
+        jobs = 0
+        found = await asyncio.gather(*(spool.read(("t.a", item.record.key), 10) for item in entries))
+        assert [row.entry for rows in found for row in rows] == entries
+        assert jobs <= expected
+    await spool.close()
+
+
 async def test_the_number_of_attempts_is_kept_with_the_next_write(spool: Spool) -> None:
     await spool.append([entry(1)])
     (row,) = await spool.read(LANE, 1)
