@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from bridge.ingest.app import make_ingest_app
@@ -115,6 +116,7 @@ async def serve() -> AsyncIterator[Serve]:
         routes: str | None = None,
         tls: tuple[str, str] | None = None,
         dead_letter_topic: str | None = None,
+        **of_entrance: Any,
     ) -> Served:
         publisher, metrics, provider = Doorstep(), Metrics(), PROVIDERS["chatlevel"]
         facts = Facts(metrics)
@@ -145,6 +147,7 @@ async def serve() -> AsyncIterator[Serve]:
             deadline_s=deadline_s,
             max_body_bytes=max_body_bytes,
         )
+        entrance = msgspec.structs.replace(entrance, **of_entrance)
         ingest = Ingest({"shop": entrance}, facts, max_in_flight=max_in_flight)
         limits = HttpLimits(
             header_timeout_s=header_timeout_s, max_header_bytes=max_header_bytes, max_body_bytes=max_body_bytes
