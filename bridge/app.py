@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -21,18 +22,19 @@ from bridge.config import (
     token_file,
 )
 from bridge.contract import documents
-from bridge.errors import ConfigError, Problem
+from bridge.errors import ConfigError, Problem, SpoolFailed
 from bridge.ingest.app import make_ingest_app
+from bridge.ingest.arrival import Entrance
 from bridge.ingest.compiled import make_keeper, make_verifier
 from bridge.ingest.dedup import DedupTable
-from bridge.ingest.http import Entrance, Ingest
+from bridge.ingest.http import Ingest
 from bridge.ingest.kept_ids import KeptIds
 from bridge.ingest.letters import REASONS
 from bridge.ingest.outcomes import OUTCOMES
 from bridge.ingest.pipeline import Prepared
 from bridge.ingest.protocol import HttpLimits, make_protocol
 from bridge.ingest.seen import SeenIds
-from bridge.ops.app import Readiness, make_ops_app
+from bridge.ops.app import Readiness, SourceState, make_ops_app
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Provider
 from bridge.providers.signatures import Verifier
@@ -41,11 +43,16 @@ from bridge.publishers.embedded import EmbeddedServer
 from bridge.rotation import Rotating, Rotation
 from bridge.routing import topics
 from bridge.server import HttpServer
+from bridge.spool.model import SpoolState
+from bridge.spooling import Spooling
 from bridge.telemetry.facts import Facts, SourceFacts
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.process import watch_process
 
 __all__ = ["Bridge", "running"]
+
+# What an fsync may take on a busy disk; this much of a source's deadline is kept for the spool, or a quarter of it.
+_SPOOL_S = 0.5
 
 
 class Bridge:
@@ -76,11 +83,13 @@ class Bridge:
         self.publisher: Publisher | None = None
         self.ingest: Ingest | None = None
         self._servers: list[HttpServer] = []
+        self._source_facts: dict[str, SourceFacts] = {}
         self._rotation = Rotation((), self.facts)
         self._rotating: asyncio.Task[NoReturn] | None = None
         # With a data directory in use; without one a restart makes duplicates of retries.
         keeps = config.broker.kind == "embedded" or config.spool == "on"
         self._kept_ids = KeptIds(config.data_dir / "seen", self.facts) if keeps else None
+        self.spooling: Spooling | None = None
         self.address = config.listen
         self.ops_address = config.ops_listen
 
@@ -88,7 +97,8 @@ class Bridge:
         """Bring everything up; the broker may come later.
 
         Raises:
-            ConfigError: a port is taken, or the embedded broker cannot start.
+            ConfigError: a port is taken, the embedded broker cannot start, or another bridge uses the spool.
+        SpoolError: the spool's disk fails.
         """
         config = self.config
         async with contextlib.AsyncExitStack() as undo:
@@ -104,6 +114,10 @@ class Bridge:
             self.publisher = publisher = make_publisher(config, self._tables, embedded)
             await publisher.start()
             undo.push_async_callback(publisher.close)
+            if config.spool == "on":
+                self.spooling = spooling = Spooling(config, self.metrics)
+                await spooling.start(publisher.publish)
+                undo.push_async_callback(spooling.stop)
             await self._serve(publisher, listener, ops_listener)
             if self._kept_ids is not None:
                 self._kept_ids.start()
@@ -113,13 +127,20 @@ class Bridge:
         self._phase = "running"
 
     async def stop(self) -> None:
-        """Not ready, finish what is in flight, close the broker's link, end the embedded broker; in that order."""
+        """Not ready, finish what is in flight, close the broker's link, end the embedded broker; in that order.
+
+        What is late is not waited for: it is in the spool, or was answered 503.
+        """
         self._phase = "stopping"
+        if self.ingest is not None:
+            self.ingest.end_late()
         if self._rotating is not None:
             self._rotating.cancel()
         servers, self._servers = self._servers, []
         if servers:
             await servers[0].stop()
+        if self.spooling is not None:
+            await self.spooling.stop()
         if self.publisher is not None:
             await self.publisher.close()
         if self._kept_ids is not None:
@@ -128,6 +149,11 @@ class Bridge:
             await self._embedded.stop()
         for server in servers[1:]:
             await server.stop()
+
+    async def failed(self) -> SpoolFailed:
+        """Return when the bridge can no longer keep its promises and should end; most never do."""
+        never: asyncio.Future[SpoolFailed] = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(never if self.spooling is None else self.spooling.failed)
 
     async def wait_ready(self) -> None:
         """Return when the broker takes records. Only after `start`; the caller owns the timeout."""
@@ -138,7 +164,13 @@ class Bridge:
         """The state as /health/ready tells it."""
         assert self.publisher is not None  # noqa: S101 -- the ops port is up only after `start` made it
         broker = self.publisher.health()
+        spool = None if self.spooling is None else self.spooling.state()
         reasons = broker.reasons
+        detours: tuple[str, ...] = ()
+        if spool is not None and spool.accepting:
+            reasons, detours = (), tuple(f"events go to the spool: {reason}" for reason in broker.reasons)
+        elif spool is not None and spool.reason is not None:
+            reasons = (*broker.reasons, spool.reason)
         if self._phase != "running":
             reasons = (f"the bridge is {self._phase}", *reasons)
         open_sources = tuple(
@@ -147,13 +179,24 @@ class Bridge:
             if source.verify == "none"
         )
         return Readiness(
-            ready=broker.ready and self._phase == "running",
+            ready=not reasons,
             phase=self._phase,
             reasons=reasons,
-            warnings=open_sources + self._refused_files() + broker.warnings,
+            warnings=detours + _spool_warnings(spool) + open_sources + self._refused_files() + broker.warnings,
             broker=broker,
-            sources={source.name: {"verify": source.verify} for source in self.config.sources},
+            spool=spool,
+            sources={source.name: self._source_state(source) for source in self.config.sources},
         )
+
+    def _source_state(self, source: SourceConfig) -> SourceState:
+        return SourceState(source.verify, self._until_first_loss_s(source))
+
+    def _until_first_loss_s(self, source: SourceConfig) -> float | None:
+        """While deliveries are refused: how long until the provider gives up the first of them; it may be over."""
+        refusing_s = self._source_facts[source.name].refusing_s()
+        if refusing_s is None:
+            return None
+        return round(sum(self._providers[source.provider].retry_plan_s) - refusing_s, 1)
 
     def _refused_files(self) -> tuple[str, ...]:
         refused = self._rotation.refused.items()
@@ -199,6 +242,8 @@ class Bridge:
             outcomes=[outcome.code for outcome in OUTCOMES],
             reasons=REASONS if self.config.dead_letter_topic else (),
         )
+        self._source_facts[source.name] = facts
+        deadline_s = source.deadline_ms / 1000
         return Entrance(
             name=source.name,
             verifier=make_verifier(source, provider),
@@ -212,7 +257,8 @@ class Bridge:
             ),
             facts=facts,
             success_status=source.success_status,
-            deadline_s=source.deadline_ms / 1000,
+            deadline_s=deadline_s,
+            spool_s=0.0 if self.spooling is None else min(_SPOOL_S, deadline_s / 4),
             max_body_bytes=source.max_body_bytes,
             handshakes=provider.configured(source.own).handshakes(),
         )
@@ -226,12 +272,24 @@ class Bridge:
         if kept is not None:
             kept.restore(source, seen, window_s=window_s, now=monotonic())
         self.metrics.watch("bridge_dedup_ids", source, read=seen.__len__)
-        return DedupTable(publisher.publish, seen, facts, on_published=self._on_published)
+        spooling = self.spooling
+        table = DedupTable(
+            publisher.publish,
+            seen,
+            facts,
+            source=source,
+            detour=None if spooling is None else spooling.detour,
+            on_published=self._on_published,
+        )
+        if spooling is not None:
+            table.remember(spooling.known.pop(source, ()))
+        return table
 
     def _watch(self, publisher: Publisher, ingest: Ingest) -> None:
         """What /metrics reads where it is known."""
         watch = self.metrics.watch
         watch("bridge_deliveries_in_flight", read=lambda: ingest.in_flight)
+        watch("bridge_deliveries_late", read=lambda: len(ingest.late))
         watch("bridge_deliveries_in_flight_limit", read=lambda: self.config.max_in_flight)
         watch("bridge_ready", read=lambda: self.readiness().ready)
         watch("bridge_broker_ready", read=lambda: publisher.health().ready)
@@ -239,7 +297,16 @@ class Bridge:
         watch("bridge_broker_weaknesses", read=lambda: len(publisher.health().warnings))
         for source in self.config.sources:
             watch("bridge_source_verified", source.name, read=partial(int, source.verify != "none"))
+            watch("bridge_source_seconds_until_first_loss", source.name, read=partial(self._first_loss_metric, source))
         watch_process(self.metrics)
+
+    def _first_loss_metric(self, source: SourceConfig) -> float:
+        left_s = self._until_first_loss_s(source)
+        return math.inf if left_s is None else left_s
+
+
+def _spool_warnings(spool: SpoolState | None) -> tuple[str, ...]:
+    return () if spool is None or spool.warning is None else (spool.warning,)
 
 
 def _rotating(

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import click
 
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, SpoolError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -39,6 +39,9 @@ class _Group(click.Group):
             for problem in error.problems:
                 click.echo(f"  {problem}", err=True)
             sys.exit(2)
+        except SpoolError as error:
+            click.echo(f"The spool cannot be used: {error}", err=True)
+            sys.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -19,6 +19,7 @@ from bridge.app import Bridge, running
 from bridge.cli.console import PersonConsole
 from bridge.cli.urls import webhook_url
 from bridge.config import Config, SourceConfig, describe, ensure_tokens, load
+from bridge.errors import SpoolFailed
 from bridge.ingest.pipeline import Prepared
 from bridge.telemetry import logs
 
@@ -32,19 +33,21 @@ def serve() -> None:
     """Take webhooks and publish their events until SIGTERM or Ctrl-C.
 
     Without any setting it listens on 127.0.0.1:8080 for Chatlevel webhooks, with a NATS server of its own on
-    127.0.0.1:4222. A second Ctrl-C ends it at once.
+    127.0.0.1:4222. A second Ctrl-C ends it at once. Exit code 1: the spool's disk has failed.
     """
     config = ensure_tokens(load(os.environ))
     person = config.log_format == "console" or (config.log_format == "auto" and sys.stdout.isatty())
     logs.configure(format="console" if person else "json", level=config.log_level, stream=sys.stdout)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, person=person))
+            failure = runner.run(_serve(config, person=person))
     finally:
         logs.shutdown(timeout_s=2.0)
+    if failure is not None:
+        sys.exit(1)  # to be started again, and look at what is on the disk
 
 
-async def _serve(config: Config, *, person: bool) -> None:
+async def _serve(config: Config, *, person: bool) -> SpoolFailed | None:
     console = PersonConsole()
     on_published = _tell if person and console.is_terminal else None
     bridge = Bridge(config, on_published=on_published)
@@ -53,9 +56,19 @@ async def _serve(config: Config, *, person: bool) -> None:
     async with running(bridge):
         _collect_rarely()
         greeting = asyncio.create_task(_greet(console, bridge)) if on_published is not None else None
-        await stop.wait()
+        failure = await _stopped_or_failed(stop, bridge)
         if greeting is not None:
             greeting.cancel()
+    return failure
+
+
+async def _stopped_or_failed(stop: asyncio.Event, bridge: Bridge) -> SpoolFailed | None:
+    stopping, failing = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(bridge.failed())
+    await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
+    failure = failing.result() if failing.done() else None
+    for task in (stopping, failing):
+        task.cancel()
+    return failure
 
 
 def _collect_rarely() -> None:

@@ -344,6 +344,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "needs some, too.",
         ),
     ] = 67_108_864
+    spool_drain_rate: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Records a second that go from the spool to the broker at most, so that one which has just "
+            "come back is not overrun.",
+        ),
+    ] = 2000
     log_format: Annotated[
         Literal["auto", "json", "console"],
         Meta(

@@ -100,6 +100,10 @@ class Keeper:
             return [*items, letter]
         return items
 
+    async def spool_missing(self, items: Sequence[Prepared | Kept]) -> None:
+        """See `DedupTable.spool_missing`."""
+        await self._dedup.spool_missing(items)
+
     def _without_unknown(self, prepared: list[Prepared], delivery: Delivery) -> list[Prepared | Kept]:
         assert self._unknown is not None  # noqa: S101 -- the caller asked
         assert self._dead_letter_topic is not None  # noqa: S101 -- the configuration is refused else

@@ -1,55 +1,60 @@
-"""A delivery's deadline: the answer is never later, but its publish may go on while an equal delivery waits for it."""
+"""A delivery's deadline: the answer is never later, but a publish that is on its way is not called back by it."""
 
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-__all__ = ["Deadline"]
+__all__ = ["LATE_S", "Deadline"]
+
+# A publish without an answer may still be answered: a frozen broker that goes on has stored it. For so long it is
+# waited for, and an equal delivery joins it; then it is unknown. Longer than brokers take to notice a dead peer.
+LATE_S = 60.0
 
 
 class Deadline:
     """One delivery's: `with` it around what must be done in time, inside one task.
 
-    As `asyncio.timeout`, which cannot give a task more time and have it answered for in time all the same. Whoever
-    delivers first publishes in its own task: a task of the publish's own would cost 4 µs per delivery, for the sake of
-    a case that hardly ever happens. In that case the task is given more time, and somebody else answers.
+    As `asyncio.timeout`, which can only end what it guards. Whoever delivers publishes in its own task: a task of the
+    publish's own would cost 4 µs per delivery, for the sake of a case that hardly ever happens. In that case the task
+    is given more time, and somebody else answers.
 
     Attributes:
-        at: when the answer is due, by the loop's clock; once it is missed, when the delivery ends.
-        missed: it was given by somebody else; the delivery goes on for others and must not answer again.
+        publishing: how many publishes of its own are on their way; none: the deadline ends the delivery.
+        missed: the answer is given by somebody else; the delivery goes on and must not answer again.
         late_answer: then, what gives it: to be awaited before the delivery ends.
     """
 
     __slots__ = (
-        "_answer",
-        "_args",
         "_cancelled",
         "_cancelled_before",
+        "_due",
         "_loop",
+        "_on_missed",
         "_task",
         "_timer",
-        "_until",
-        "at",
         "late_answer",
         "missed",
+        "publishing",
     )
 
     _task: asyncio.Task[object]
     _timer: asyncio.TimerHandle
 
-    def __init__(self, seconds: float, answer: Callable[..., asyncio.Task[None] | None], *args: object) -> None:
+    def __init__(
+        self, seconds: float, on_missed: Callable[["Deadline"], asyncio.Task[None] | None] = lambda _deadline: None
+    ) -> None:
         """From now on.
 
         Args:
             seconds: until the answer is due.
-            answer: called then if the delivery goes on for others; must not wait, may return a task that answers.
-            args: its arguments.
+            on_missed: called then if a publish is on its way; must not wait. Gives a task that answers, or None where
+                the delivery shall end instead.
         """
         self._loop = asyncio.get_running_loop()
-        self.at = self._until = self._loop.time() + seconds
-        self._answer = answer
-        self._args = args
+        self._due = self._loop.time() + seconds
+        self._on_missed = on_missed
         self.missed = self._cancelled = False
+        self.publishing = 0
         self.late_answer: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
@@ -57,7 +62,7 @@ class Deadline:
         assert task is not None  # noqa: S101 -- a delivery is handled in a task
         self._task = task
         self._cancelled_before = task.cancelling()
-        self._timer = self._loop.call_at(self.at, self._expire)
+        self._timer = self._loop.call_at(self._due, self._expire)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """Turn our own cancellation, and no other, into TimeoutError."""
@@ -65,24 +70,18 @@ class Deadline:
         if self._cancelled and self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
-    def lend(self, until: float) -> bool:
-        """Let the delivery go on until then, for another one that waits for the same record.
-
-        Returns:
-            False where it is too late: the delivery's own time is up. So nobody can keep it going for ever.
-        """
-        if self.missed or self._cancelled:
-            return False
-        self._until = max(self._until, until)
-        return True
-
-    def _expire(self) -> None:
-        # Not by the clock: uvloop's timers have whole milliseconds, and may come a hair before their time.
-        if self._until > self.at:
-            self.missed = True
-            self.at = self._until
-            self._timer = self._loop.call_at(self.at, self._expire)
-            self.late_answer = self._answer(*self._args)
-        else:
+    def end(self) -> None:
+        """The time is up now, also for what is late."""
+        if not self._cancelled:
+            self._timer.cancel()
             self._cancelled = True
             self._task.cancel()
+
+    def _expire(self) -> None:
+        if not self.missed and self.publishing:
+            self.late_answer = self._on_missed(self)
+            if self.late_answer is not None:
+                self.missed = True
+                self._timer = self._loop.call_later(LATE_S, self.end)
+                return
+        self.end()

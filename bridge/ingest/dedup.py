@@ -1,28 +1,33 @@
-"""What keeps a retry from being published again.
+"""What keeps a retry from being published again, and an answer of success true.
 
 A record, known by its `dedup_id`, is in one of three states:
 
-- absent: it is published. So is one whose publish failed, and one whose publish was cancelled at the deadline: that
-  one may be stored, and to take it for stored would lose it if it is not. JetStream then drops the copy by its id;
-  Kafka keeps it, and consumers drop it by the event's id. Each such publish is counted as ambiguous.
-- in flight: an equal record waits for that publish and shares its result, within its own deadline.
-- durable: acknowledged within the window. Nothing is published; the answer is success.
+- absent: it is published. So is one whose publish failed or ended without an answer: that one may be stored, and to
+  take it for stored would lose it if it is not. JetStream then drops the copy by its id; Kafka keeps it, and consumers
+  drop it by the event's id. Each such publish is counted as ambiguous.
+- in flight: an equal record waits for that publish and shares its result, within its own deadline. The deadline of
+  whoever began it does not end it: it is late then, and a late acknowledgement makes the record durable.
+- durable: acknowledged by the broker, or in the spool, within the window. Nothing is published; the answer is success.
 
-Only an acknowledgement makes a record durable. Each record for itself, so that the retry of a batch or of a fan-out
-that went through in part publishes what is missing, in the order of the delivery.
+Each record for itself, so that the retry of a batch or of a fan-out that went through in part publishes what is
+missing, in the order of the delivery.
+
+With a spool, what the broker does not take goes there: at once where records of its key are there already, or where its
+topic is known to be late or the broker away; and when the deadline comes, by `spool_missing`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from hashlib import blake2b
 from itertools import islice
 
-from bridge.errors import BrokerUnavailable, PublishError, RecordRefused
+from bridge.errors import BrokerUnavailable, PublishError, RecordRefused, SpoolError
 from bridge.ingest.deadline import Deadline
 from bridge.ingest.letters import Kept
 from bridge.ingest.pipeline import Prepared
 from bridge.ingest.seen import SeenIds
 from bridge.publishers.base import Record
+from bridge.spool.detour import Detour
 from bridge.telemetry.facts import SourceFacts
 
 __all__ = ["DedupTable"]
@@ -40,6 +45,8 @@ class DedupTable:
         seen: SeenIds,
         facts: SourceFacts,
         *,
+        source: str = "",
+        detour: Detour | None = None,
         on_published: Callable[[Sequence[Prepared]], None] | None = None,
     ) -> None:
         """Wire.
@@ -48,14 +55,26 @@ class DedupTable:
             publish: the publisher's.
             seen: the ids of durable records.
             facts: told what becomes of each record and event.
+            source: whose records these are, for the spool.
+            detour: into the spool; None: there is none.
             on_published: called with events that have become durable, for a person who watches; None costs nothing.
         """
         self._publish = publish
         self._seen = seen
         self._facts = facts
+        self._source = source
+        self._detour = detour
         self._on_published = on_published
-        self._in_flight: dict[bytes, Deadline] = {}  # of the deliveries that publish
+        self._in_flight: set[bytes] = set()
         self._awaited: dict[bytes, asyncio.Future[None]] = {}  # by others; few have one
+        self._writing: dict[bytes, asyncio.Future[Sequence[int]]] = {}  # into the spool
+
+    def remember(self, dedup_ids: Iterable[str]) -> None:
+        """These records are durable: they were in the spool at the start."""
+        for dedup_id in dedup_ids:
+            key = _key(dedup_id)
+            if not self._seen.see(key):
+                self._seen.add(key)
 
     async def publish_all(self, prepared: Sequence[Prepared | Kept], deadline: Deadline) -> None:
         """Return when all records of a delivery are durable.
@@ -67,6 +86,7 @@ class DedupTable:
         Raises:
             PublishError: of the first record that was not taken, but one that may be taken later before one that was
                 refused for good. The others are durable or failed, too.
+            SpoolError: it was not taken by the spool either.
         """
         if len(prepared) == 1 and len(prepared[0].records) == 1:
             if await self._publish_one(prepared[0].records[0], deadline):
@@ -75,11 +95,11 @@ class DedupTable:
         records = [record for item in prepared for record in item.records]
         new: list[bool | None] = [None] * len(records)  # None: it may be missing
 
-        async def publish_quietly(index: int) -> PublishError | None:
+        async def publish_quietly(index: int) -> PublishError | SpoolError | None:
             """One failed record must not cancel the others."""
             try:
                 new[index] = await self._publish_one(records[index], deadline)
-            except PublishError as error:
+            except (PublishError, SpoolError) as error:
                 return error
             return None
 
@@ -87,44 +107,112 @@ class DedupTable:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(publish_quietly(index)) for index in range(len(records))]
         finally:
-            self._tell_several(prepared, new)
+            if self._detour is None or not deadline.missed:  # else `spool_missing` has told
+                self._tell_several(prepared, new)
         if errors := [error for task in tasks if (error := task.result())]:
-            raise next((error for error in errors if error.retriable), errors[0])
+            raise next((error for error in errors if not isinstance(error, RecordRefused)), errors[0])
         for item in prepared:
             if not item.records and isinstance(item, Prepared):
                 self._facts.dropped(item.event, item.label)
 
+    async def spool_missing(self, prepared: Sequence[Prepared | Kept]) -> None:
+        """The deadline has come: return when what is not durable yet is in the spool. The caller owns the time.
+
+        Raises:
+            SpoolError: it is not.
+        """
+        assert self._detour is not None  # noqa: S101 -- asked for only where there is one
+        records = [(_key(record.dedup_id), record) for item in prepared for record in item.records]
+        missing = {key: record for key, record in records if not self._seen.see(key)}
+        for key, record in missing.items():
+            if key in self._in_flight and key not in self._writing:
+                self._detour.holds.begin(record)
+        written = {self._writing[key] for key in missing if key in self._writing}
+        if fresh := {key: record for key, record in missing.items() if key not in self._writing}:
+            written.add(self._write(fresh))
+        if written:
+            await asyncio.wait(written)
+            for future in written:
+                future.result()
+        keys = set(missing)
+        for item in prepared:
+            if any(_key(record.dedup_id) in keys for record in item.records):
+                self._tell_published(item)
+
     async def _publish_one(self, record: Record, deadline: Deadline) -> bool:
         """Return when the record is durable; whether it was not before."""
-        digest = _new_digest()
-        digest.update(record.dedup_id.encode())
-        key = digest.digest()
-        if self._seen.see(key) or (key in self._in_flight and await self._shared(key, deadline)):
+        key = _key(record.dedup_id)
+        if self._seen.see(key) or (key in self._in_flight and await self._shared(key)):
             self._facts.duplicate()
             return False
-        self._in_flight[key] = deadline
+        self._in_flight.add(key)
+        detour = self._detour
+        if detour is not None and detour.takes(record):
+            await self._around(key, record)
+            return True
         try:
-            await self._publish(record)
+            deadline.publishing += 1
+            try:
+                await self._publish(record)
+            finally:
+                deadline.publishing -= 1
         except PublishError as error:
             if error.maybe_stored:
                 self._facts.ambiguous()
             if isinstance(error, RecordRefused):
                 error.topic, error.dedup_id = record.topic, record.dedup_id
-            self._settle(key, error)
+            if detour is not None and error.retriable and not deadline.missed:
+                await self._around(key, record)
+                return True
+            self._fail(key, record, error)
             raise
         except BaseException:
             self._facts.ambiguous()
-            self._settle(key, BrokerUnavailable("an equal delivery got no acknowledgement in time", maybe_stored=True))
+            reason = "an equal delivery got no acknowledgement in time"
+            self._fail(key, record, BrokerUnavailable(reason, maybe_stored=True))
             raise
-        self._seen.add(key)
+        new = True
+        if detour is not None and len(detour.holds):  # some are late, and in the spool: perhaps this one
+            new = not self._seen.see(key)
+            detour.ended(record, stored=True)
+        if new:
+            self._seen.add(key)
         self._settle(key)
         self._facts.stored(record.topic)
-        return True
+        return new
 
-    async def _shared(self, key: bytes, deadline: Deadline) -> bool:
+    async def _around(self, key: bytes, record: Record) -> None:
+        """The broker does not take it: into the spool."""
+        try:
+            await self._write({key: record})
+        except BaseException as error:
+            shared = error if isinstance(error, SpoolError) else BrokerUnavailable("an equal delivery was not taken")
+            self._fail(key, record, shared)
+            raise
+        self._settle(key)
+
+    def _write(self, records: dict[bytes, Record]) -> asyncio.Future[Sequence[int]]:
+        """Into the spool, whoever goes on waiting for it."""
+        assert self._detour is not None  # noqa: S101 -- as in `spool_missing`
+        written = self._detour.append(self._source, records.values())
+        self._writing.update(dict.fromkeys(records, written))
+        written.add_done_callback(lambda _: self._written(records, written))
+        return asyncio.shield(written)
+
+    def _written(self, records: dict[bytes, Record], written: asyncio.Future[Sequence[int]]) -> None:
+        assert self._detour is not None  # noqa: S101 -- as in `spool_missing`
+        failed = written.cancelled() or written.exception() is not None
+        for key, record in records.items():
+            del self._writing[key]
+            if failed:
+                self._detour.holds.forget(record)
+            else:
+                self._facts.spooled(record.topic)
+                if not self._seen.see(key):
+                    self._seen.add(key)
+
+    async def _shared(self, key: bytes) -> bool:
         """True when another delivery's publish has made the record durable."""
-        if not self._in_flight[key].lend(deadline.at):
-            raise BrokerUnavailable("an equal delivery gets no acknowledgement", maybe_stored=True)
         result = self._awaited.get(key)
         if result is None:
             result = self._awaited[key] = asyncio.get_running_loop().create_future()
@@ -132,9 +220,15 @@ class DedupTable:
         result.result()
         return True
 
-    def _settle(self, key: bytes, error: PublishError | None = None) -> None:
+    def _fail(self, key: bytes, record: Record, error: PublishError | SpoolError) -> None:
+        """The publish has ended, and the record is not durable by it."""
+        self._settle(key, error)
+        if self._detour is not None and len(self._detour.holds):
+            self._detour.ended(record, stored=False)
+
+    def _settle(self, key: bytes, error: PublishError | SpoolError | None = None) -> None:
         """The record is no longer in flight: tell those who wait for it."""
-        del self._in_flight[key]
+        self._in_flight.discard(key)
         result = self._awaited.pop(key, None) if self._awaited else None
         if result is None:
             return
@@ -159,3 +253,9 @@ class DedupTable:
         self._facts.published(item.event, item.label)
         if self._on_published is not None:
             self._on_published((item,))
+
+
+def _key(dedup_id: str) -> bytes:
+    digest = _new_digest()
+    digest.update(dedup_id.encode())
+    return digest.digest()

@@ -78,6 +78,9 @@ DEADLINE_EXCEEDED = Outcome(
     "no acknowledgement within the deadline; it may be stored, the retry is deduplicated",
     _SOON_S,
 )
+SPOOL_UNAVAILABLE = Outcome(
+    "spool_unavailable", 503, "neither the broker nor the spool can take the event now; the detail says why", _LATER_S
+)
 OVERLOADED = Outcome("overloaded", 503, "`BRIDGE_MAX_IN_FLIGHT` deliveries are under way", _SOON_S, close=True)
 INTERNAL_ERROR = Outcome("internal_error", 503, "a fault of the bridge; the log has it", _LATER_S)
 
@@ -100,6 +103,7 @@ OUTCOMES = (
     BROKER_UNAVAILABLE,
     RECORD_REFUSED,
     DEADLINE_EXCEEDED,
+    SPOOL_UNAVAILABLE,
     OVERLOADED,
     INTERNAL_ERROR,
     DISCONNECTED,

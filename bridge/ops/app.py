@@ -4,7 +4,6 @@ Nothing of it is reachable from outside.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 from litestar import Litestar, Response, get
@@ -15,8 +14,22 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from bridge.publishers.base import BrokerHealth
+from bridge.spool.model import SpoolState
 
-__all__ = ["Readiness", "make_ops_app"]
+__all__ = ["Readiness", "SourceState", "make_ops_app"]
+
+
+class SourceState(msgspec.Struct, frozen=True):
+    """A source now.
+
+    Attributes:
+        verify: how it proves its sender.
+        seconds_until_first_loss: while its deliveries are refused: until the provider gives up the first one, by its
+            retry plan; None: they are not.
+    """
+
+    verify: str
+    seconds_until_first_loss: float | None
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -28,7 +41,8 @@ class Readiness(msgspec.Struct, frozen=True):
         reasons: why not ready, each with its remedy.
         warnings: what weakens the promises though the bridge is ready.
         broker: what the publisher says of itself.
-        sources: by name, how each proves its sender.
+        spool: what the spool says of itself; None: there is none.
+        sources: by name.
     """
 
     ready: bool
@@ -36,7 +50,8 @@ class Readiness(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     broker: BrokerHealth
-    sources: dict[str, dict[str, Any]]
+    spool: SpoolState | None
+    sources: dict[str, SourceState]
 
 
 def make_ops_app(

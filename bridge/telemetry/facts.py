@@ -6,6 +6,7 @@ chooses becomes a label without a cap.
 
 import re
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -147,6 +148,7 @@ class SourceFacts:
         self._facts = facts
         self._metrics = metrics
         self._name = name
+        self._refused_at: float | None = None
         for outcome in outcomes:
             metrics.count("bridge_deliveries_total", name, outcome)
         self._accepted = metrics.count("bridge_deliveries_total", name, "accepted")
@@ -155,8 +157,11 @@ class SourceFacts:
         self._ambiguous = metrics.count("bridge_records_ambiguous_total", name)
         self._forgotten = metrics.count("bridge_dedup_ids_forgotten_total", name)
         self._published = {label: metrics.count("bridge_events_published_total", name, label) for label in types}
+        topics = tuple(topics)
         self._records = {topic: metrics.count("bridge_records_published_total", topic) for topic in topics}
         self._other_topic = metrics.count("bridge_records_published_total", OTHER)
+        self._spooled = {topic: metrics.count("bridge_records_spooled_total", topic) for topic in topics}
+        self._other_spooled = metrics.count("bridge_records_spooled_total", OTHER)
         self._duration = metrics.histogram("bridge_delivery_seconds", name)
         self._verify = metrics.histogram("bridge_verify_seconds", name)
         self._decode = metrics.histogram("bridge_decode_seconds", name)
@@ -183,6 +188,7 @@ class SourceFacts:
             took_s: from the end of the headers until now.
             dead_lettered: some of it, or all, as a dead letter.
         """
+        self._refused_at = None
         (self._dead_lettered if dead_lettered else self._accepted).inc()
         self._body.observe(body_bytes)
         self._verify.observe(verify_s)
@@ -193,6 +199,10 @@ class SourceFacts:
     def stored(self, topic: str) -> None:
         """A record was acknowledged."""
         self._records.get(topic, self._other_topic).inc()
+
+    def spooled(self, topic: str) -> None:
+        """A record is in the spool."""
+        self._spooled.get(topic, self._other_spooled).inc()
 
     def duplicate(self) -> None:
         """A record was durable before. No line: retries are nothing to look into."""
@@ -208,7 +218,7 @@ class SourceFacts:
         self._facts.forgotten(self._name, count)
 
     def published(self, event: Event, label: str) -> None:
-        """An event is durable on all its topics, and was not before.
+        """An event is durable, on all its topics or in the spool, and was not before.
 
         Args:
             event: the event.
@@ -233,6 +243,8 @@ class SourceFacts:
         self, outcome: str, status: int, *, detail: str, client: str | None, took_s: float | None = None
     ) -> None:
         """See `Facts.rejected`; `took_s` where the delivery was let in, from the end of the headers until now."""
+        if status == 503 and self._refused_at is None:  # noqa: PLR2004 -- the one that a provider tries again
+            self._refused_at = monotonic()
         if took_s is not None:
             self._duration.observe(took_s)
         self._facts.rejected(self._name, outcome, status, detail=detail, client=client)
@@ -240,6 +252,10 @@ class SourceFacts:
     def greeted(self, method: str, status: int, *, client: str | None) -> None:
         """See `Facts.greeted`."""
         self._facts.greeted(self._name, method, status, client=client)
+
+    def refusing_s(self) -> float | None:
+        """Since the first delivery that was told to try again; None: one was accepted since."""
+        return None if self._refused_at is None else monotonic() - self._refused_at
 
     def failed(self, error: BaseException) -> None:
         """See `Facts.failed`."""

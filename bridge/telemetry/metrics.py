@@ -54,7 +54,7 @@ METRICS = (
     Metric(
         "bridge_events_published_total",
         "counter",
-        "Events that the broker has acknowledged; each once, however often the provider repeats it.",
+        "Events that are durable, at the broker or in the spool; each once, however often the provider repeats it.",
         ("source", "type"),
     ),
     Metric(
@@ -70,6 +70,21 @@ METRICS = (
         ("source", "reason"),
     ),
     Metric("bridge_records_published_total", "counter", "Records that the broker has acknowledged.", ("topic",)),
+    Metric("bridge_records_spooled_total", "counter", "Records written to the spool.", ("topic",)),
+    Metric(
+        "bridge_records_drained_total",
+        "counter",
+        "Records from the spool that the broker has acknowledged.",
+        ("topic",),
+    ),
+    Metric(
+        "bridge_records_acknowledged_late_total",
+        "counter",
+        "Records in the spool whose first publish was acknowledged after all: not published again.",
+    ),
+    Metric(
+        "bridge_deliveries_late", "gauge", "Deliveries that are answered, and whose publish may still be acknowledged."
+    ),
     Metric(
         "bridge_records_duplicate_total",
         "counter",
@@ -162,6 +177,12 @@ METRICS = (
     ),
     Metric(
         "bridge_source_verified", "gauge", "0 for a source that takes events from anybody (VERIFY=none).", ("source",)
+    ),
+    Metric(
+        "bridge_source_seconds_until_first_loss",
+        "gauge",
+        "While deliveries are refused (503): until the provider gives up the first one, by its retry plan; else +Inf.",
+        ("source",),
     ),
     Metric(
         "bridge_files_reread_total",

@@ -11,9 +11,10 @@ from typing import Any
 import uvloop
 
 from bridge.events.cloudevents import StructuredEncoder, record_headers
+from bridge.ingest.arrival import Entrance
 from bridge.ingest.dead_letters import Keeper
 from bridge.ingest.dedup import DedupTable
-from bridge.ingest.http import Entrance, Ingest
+from bridge.ingest.http import Ingest
 from bridge.ingest.pipeline import Pipeline
 from bridge.ingest.seen import SeenIds
 from bridge.providers import PROVIDERS

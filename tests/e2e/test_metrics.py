@@ -33,11 +33,15 @@ ELSEWHERE = {
     "bridge_log_lines_dropped_total": "test_dropped_log_lines_are_counted",
     "bridge_dedup_ids_forgotten_total": "test_what_is_forgotten_too_early_is_counted_and_published_again",
     "bridge_broker_records_sent_again_total": "of Kafka",
+    "bridge_records_ambiguous_total": "test_a_publish_that_is_never_answered_is_ambiguous_and_never_taken_for_durable",
+    "bridge_records_spooled_total": "test_events_are_taken_while_the_broker_is_down_and_follow_in_order",
 }
 # Its series begin when a file changes, which is no sender's doing: tests/e2e/test_rotation.py.
 # Those of the spool are there where it is on.
 BEGIN_LATER = {"bridge_files_reread_total"} | {
-    metric.name for metric in METRICS if metric.name.startswith("bridge_spool_")
+    metric.name
+    for metric in METRICS
+    if metric.name.startswith(("bridge_spool_", "bridge_records_drained", "bridge_records_acknowledged_late"))
 }
 SUFFIXES = ("_bucket", "_count", "_sum")
 
@@ -107,10 +111,11 @@ def test_every_declared_metric_moves_with_traffic_or_an_outage_and_no_other_is_e
     accepted = {"bridge_delivery_seconds_count", "bridge_ack_seconds_count", "bridge_body_bytes_count"}
     assert total(last, "bridge_deliveries_total", source="chatlevel", outcome="accepted") == 3
     assert total(last, "bridge_records_duplicate_total", source="chatlevel") == 1
-    assert total(last, "bridge_events_published_total", source="chatlevel", type="message.received") == 1
-    assert total(last, "bridge_records_published_total", topic="events.chatlevel.message.received") == 1
-    assert total(last, "bridge_drift_fields_total", field="colour", type="message.received") == 1
-    assert total(last, "bridge_records_ambiguous_total") == 1
+    assert (
+        total(last, "bridge_events_published_total", source="chatlevel", type="message.received") >= 1
+    )  # or the late one
+    assert total(last, "bridge_records_published_total", topic="events.chatlevel.message.received") >= 1
+    assert total(last, "bridge_drift_fields_total", field="colour", type="message.received") >= 1  # or the late one
     assert {total(states[1], name) for name in accepted} == {4, 5}  # the duration is that of refused ones, too
     assert total(states[2], "bridge_deliveries_in_flight") == 1
     assert [total(state, "bridge_ready") for state in states] == [1, 1, 1, 0, 1]

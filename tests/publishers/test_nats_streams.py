@@ -5,6 +5,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from bridge.errors import BrokerUnavailable, RecordTooLarge
@@ -97,6 +98,21 @@ async def test_n5_ten_thousand_unanswered_publishes_leave_nothing_behind(
 
 
 # ---- N6: no responders
+
+
+async def test_n6_a_subscriber_in_the_place_of_the_stream_is_noticed_while_the_caller_waits(
+    server: NatsServer, start: Start
+) -> None:
+    """The server is well and says nothing: whoever does not cancel would wait for ever behind a ready publisher."""
+    publisher = await start(server.url, provision="off")
+    consumer = await nats.connect(server.url)
+    await consumer.subscribe("test.>")
+    await consumer.flush()
+    waiting = asyncio.ensure_future(publisher.publish(record("test.a", b"1")))
+    await reasons(publisher, "does not acknowledge")
+    assert not waiting.done()
+    waiting.cancel()
+    await consumer.close()
 
 
 async def test_n6_a_stream_deleted_under_load_is_made_again_where_that_is_our_job(

@@ -14,9 +14,10 @@ import msgspec
 import pytest
 
 from bridge.ingest.app import make_ingest_app
+from bridge.ingest.arrival import Entrance
 from bridge.ingest.dead_letters import Keeper
 from bridge.ingest.dedup import DedupTable
-from bridge.ingest.http import Entrance, Ingest
+from bridge.ingest.http import Ingest
 from bridge.ingest.pipeline import Pipeline
 from bridge.ingest.protocol import HttpLimits, make_protocol
 from bridge.ingest.seen import SeenIds
@@ -101,7 +102,7 @@ Serve = Callable[..., Awaitable[Served]]
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     """Start an entrance with the limits a test wants; all are stopped at its end."""
-    running: list[HttpServer] = []
+    running: list[tuple[Ingest, HttpServer]] = []
 
     async def start(
         *,
@@ -157,8 +158,10 @@ async def serve() -> AsyncIterator[Serve]:
             make_ingest_app(ingest), listener, shutdown_timeout_s=1, protocol=make_protocol(limits, facts), tls=tls
         )
         await server.start()
-        running.append(server)
+        running.append((ingest, server))
         return Served(listener.getsockname()[1], publisher, metrics, ingest)
 
     yield start
-    await asyncio.gather(*(server.stop() for server in running))
+    for ingest, _server in running:
+        ingest.end_late()
+    await asyncio.gather(*(server.stop() for _ingest, server in running))

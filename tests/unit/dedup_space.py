@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from bridge.errors import PublishError
 from bridge.events.messaging import CALL
 from bridge.events.model import Event
-from bridge.ingest.deadline import Deadline
+from bridge.ingest.deadline import LATE_S, Deadline
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.pipeline import Prepared
 from bridge.ingest.seen import SeenIds
@@ -69,7 +69,7 @@ class Delivery:
         self.task = space.loop.create_task(self._run(prepared))
 
     async def _run(self, prepared: list[Prepared]) -> None:
-        self._deadline = Deadline(DEADLINE_S, self._answer, "late")
+        self._deadline = Deadline(DEADLINE_S, self._answer_late)
         try:
             with self._deadline:
                 await self._space.table.publish_all(prepared, self._deadline)
@@ -77,6 +77,10 @@ class Delivery:
             self._answer(type(error).__name__)
         else:
             self._answer("success")
+
+    def _answer_late(self, _deadline: Deadline) -> asyncio.Task[None]:
+        self._answer("late")
+        return self._space.loop.create_task(asyncio.sleep(0))
 
     def _answer(self, answer: str) -> None:
         if self.answer is None:
@@ -116,7 +120,7 @@ class Space:
 
     def close(self) -> None:
         """Let all deadlines pass; nothing is left over, and no delivery saw what must not be."""
-        self.loop.pass_time(10 * DEADLINE_S)
+        self.loop.pass_time(2 * LATE_S)
         assert not self.table._in_flight
         assert not self.table._awaited
         assert not asyncio.all_tasks(self.loop)

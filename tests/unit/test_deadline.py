@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.ingest.deadline import Deadline
+from bridge.ingest.deadline import LATE_S, Deadline
 from tests.virtual_time import VirtualLoop
 
 EARLY_S = 0.0004
@@ -18,11 +18,15 @@ def loop() -> Iterator[VirtualLoop]:
     made.close()
 
 
-def test_a_timer_that_comes_early_is_the_deadline_and_no_loan(loop: VirtualLoop) -> None:
-    answered: list[str] = []
+def on_time(seconds: float) -> object:
+    return pytest.approx(seconds, abs=3 * EARLY_S)
+
+
+def test_without_a_publish_the_deadline_ends_the_delivery(loop: VirtualLoop) -> None:
+    answered: list[Deadline] = []
 
     async def deliver() -> None:
-        with Deadline(0.2, answered.append, "late"):
+        with Deadline(0.2, answered.append):
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
@@ -31,16 +35,56 @@ def test_a_timer_that_comes_early_is_the_deadline_and_no_loan(loop: VirtualLoop)
     assert answered == []
 
 
-def test_what_is_lent_ends_once_it_is_over_though_the_timer_comes_early(loop: VirtualLoop) -> None:
+def test_a_publish_on_its_way_goes_on_and_somebody_else_answers(loop: VirtualLoop) -> None:
     answered: list[float] = []
 
+    async def answer() -> None:
+        answered.append(loop.time())
+
     async def deliver() -> None:
-        deadline = Deadline(0.2, lambda: answered.append(loop.time()))
+        deadline = Deadline(0.2, lambda _: loop.create_task(answer()))
         with deadline:
-            assert deadline.lend(0.5)
+            deadline.publishing = 1
+            await asyncio.sleep(0.5)
+        assert deadline.missed
+
+    loop.run_until_complete(deliver())
+    assert answered == [on_time(0.2)]
+    assert loop.time() == on_time(0.5)
+
+
+def test_what_is_late_ends_once_its_time_is_up(loop: VirtualLoop) -> None:
+    async def deliver() -> None:
+        deadline = Deadline(0.2, lambda _: loop.create_task(asyncio.sleep(0)))
+        with deadline:
+            deadline.publishing = 1
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
         loop.run_until_complete(deliver())
-    assert answered == [pytest.approx(0.2, abs=2 * EARLY_S)]
-    assert loop.time() == pytest.approx(0.5, abs=2 * EARLY_S)
+    assert loop.time() == on_time(0.2 + LATE_S)
+
+
+def test_what_may_not_be_late_ends_at_the_deadline(loop: VirtualLoop) -> None:
+    async def deliver() -> None:
+        deadline = Deadline(0.2, lambda _: None)
+        with deadline:
+            deadline.publishing = 1
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(deliver())
+    assert loop.time() == on_time(0.2)
+
+
+def test_what_is_late_can_be_ended(loop: VirtualLoop) -> None:
+    async def deliver() -> None:
+        deadline = Deadline(0.2, lambda _: loop.create_task(asyncio.sleep(0)))
+        loop.call_later(1, deadline.end)
+        with deadline:
+            deadline.publishing = 1
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(deliver())
+    assert loop.time() == on_time(1)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bridge.errors import BrokerUnavailable, RecordRefused
+from bridge.ingest.deadline import LATE_S
 from tests.unit.dedup_space import DEADLINE_S, WINDOW_S, Delivery, Space, event
 
 _NAMES = st.sampled_from("abcd")
@@ -75,12 +76,12 @@ class Schedules(RuleBasedStateMachine):
     @precondition(lambda self: self.space.broker.under_way)
     @rule(data=st.data())
     def store_without_an_answer(self, data: st.DataObject) -> None:
-        """Stored, and the acknowledgement is lost: the deadline will end it."""
+        """Stored, and the acknowledgement is lost: it is waited for, and not for ever."""
         dedup_id = data.draw(st.sampled_from(sorted(self.space.broker.under_way)))
         self.copies[dedup_id] += 1
         waiting = self.space.broker.under_way[dedup_id]
-        self.pass_time(2.5 * DEADLINE_S)
-        assert waiting.cancelled(), "a publish went on though everybody had gone"
+        self.pass_time(1.1 * (DEADLINE_S + LATE_S))
+        assert waiting.cancelled(), "a publish goes on for ever"
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 2.9, 3.0, 30.0, 300.0, 4400.0, 6000.0]))
     def wait(self, seconds: float) -> None:
@@ -124,7 +125,7 @@ class Schedules(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Heal: everything that is delivered again now is there, and nothing is left over."""
-        self.space.loop.pass_time(3 * DEADLINE_S)
+        self.space.loop.pass_time(2 * LATE_S)
         assert not self.space.broker.under_way
         assert not self.space.table._in_flight
         last = self.space.post(*(event(name, "t", "audit") for name in "abcd"))

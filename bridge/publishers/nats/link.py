@@ -26,14 +26,19 @@ _DENIED = "our user may not publish to this topic: allow it to publish to the su
 
 
 class Entry(BaseEntry):
-    """A record under way. Its future gets the raw answer; its token names that too."""
+    """A record under way. Its future gets the raw answer; its token names that too.
 
-    __slots__ = ("head", "value")
+    Attributes:
+        sent_at: when it was put on the wire, by the loop's clock.
+    """
+
+    __slots__ = ("head", "sent_at", "value")
 
     def __init__(self, token: int, topic: str, head: bytes, value: bytes, future: asyncio.Future[bytes]) -> None:
         super().__init__(token, topic, future)
         self.head = head
         self.value = value
+        self.sent_at = 0.0
 
 
 class Link:
@@ -41,6 +46,7 @@ class Link:
 
     Attributes:
         pending: sent and not answered, in the order of sending.
+        answers: how many records were answered.
         max_payload: the server's limit on a record with its headers, bytes.
         ended: gets the reason when the link is of no more use.
     """
@@ -72,6 +78,7 @@ class Link:
         self._heard_at = self._loop.time()
         self.heard = False
         self.pending: dict[int, Entry] = {}
+        self.answers = 0
         self.max_payload = 0
         self.ended: asyncio.Future[str] = self._loop.create_future()
         self.client = NatsClient(self, tls_required=tls_required, server_name=settings.expected_server_name)
@@ -151,11 +158,17 @@ class Link:
             entry.home.pop(token, None)
         self.pending[token] = entry
         entry.home = self.pending
+        entry.sent_at = self._loop.time()
         self._write(
             f"HPUB {entry.topic} {self._inbox}{token} {len(head)} {size}\r\n".encode(),
             head,
             value,
         )
+
+    def oldest_age_s(self) -> float:
+        """How long the oldest record has been on its way; 0: none is."""
+        oldest = next(iter(self.pending.values()), None)
+        return 0.0 if oldest is None else self._loop.time() - oldest.sent_at
 
     async def ask(self, subject: str, payload: bytes = b"") -> bytes:
         """One request outside the records' order. The caller owns the deadline.
@@ -201,6 +214,7 @@ class Link:
         """Hand an answer to whom it is for; late ones are for nobody."""
         entry = self.pending.pop(token, None)
         if entry is not None:
+            self.answers += 1
             if not entry.future.done():
                 entry.future.set_result(data)
         elif (asked := self._asked.get(token)) is not None and not asked[1].done():

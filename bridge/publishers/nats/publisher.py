@@ -13,7 +13,7 @@ from bridge.publishers.nats.outbox import Outbox
 from bridge.publishers.nats.records import encode_head
 from bridge.publishers.nats.settings import NatsSettings
 from bridge.publishers.nats.status import NatsStatus
-from bridge.publishers.nats.supervisor import Supervisor
+from bridge.publishers.nats.supervisor import SILENCE, Supervisor
 
 __all__ = ["NatsPublisher"]
 
@@ -26,7 +26,7 @@ class NatsPublisher(Life):
     """
 
     kind = "nats"
-    silence = "the broker does not acknowledge records in time"
+    silence = SILENCE
     dialect = HeaderDialect(
         prefix="ce-", content_type="Content-Type", percent_encode=True, data_content_type="ce-datacontenttype"
     )

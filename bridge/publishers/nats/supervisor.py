@@ -19,7 +19,7 @@ from bridge.publishers.status import Weakness
 from bridge.publishers.supervision import Backoff, Grace
 from bridge.telemetry import broker_facts
 
-__all__ = ["Supervisor"]
+__all__ = ["SILENCE", "Supervisor"]
 
 _TICK_S = 1.0
 _STALL_S = 2.5  # a tick that comes so late: it was our loop, or machine, that stood still
@@ -28,6 +28,8 @@ _PROBE_SOON_S = 1.0  # while not ready
 _PROBE_PAUSE_S = 0.25  # between two that somebody asked for
 _RENEWED = "the login or the certificates have changed"
 _RENEW_AGAIN_S = 5.0  # while the broker refuses them: the link still works, and the broker is not hammered
+_SLOW_S = 2.0  # a record that is not acknowledged for so long: the stream takes none
+SILENCE = "the broker does not acknowledge records in time"
 _STABLE_S = 5.0  # a link that ended sooner counts as a failed attempt
 
 
@@ -125,12 +127,16 @@ class Supervisor:
     async def _watch(self, link: Link) -> None:
         loop = asyncio.get_running_loop()
         began = last = loop.time()
+        answers = 0
         while not link.ended.done():
             await asyncio.wait([link.ended], timeout=_TICK_S)
             now = loop.time()
             if now - last > _STALL_S:
                 link.excuse_silence()
-            last = now
+            elif link.answers == answers and link.oldest_age_s() > _SLOW_S:
+                self._status.publish_failed(SILENCE, now)
+                self.look_soon()
+            last, answers = now, link.answers
             link.check_pulse()
             self._status.tick(now)
             if now - began > _STABLE_S:

@@ -1,0 +1,118 @@
+"""The spool, its drain and the way into it, as one life: opened before the entrance, drained as long as it runs."""
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from bridge.config import Config
+from bridge.errors import RecordRefused, SpoolFailed
+from bridge.publishers.base import Record
+from bridge.spool.detour import Detour, Holds
+from bridge.spool.drain import Drain
+from bridge.spool.model import Row, SpoolState
+from bridge.spool.spool import Spool
+from bridge.spool.store import Store
+from bridge.telemetry.drain_facts import DrainFacts
+from bridge.telemetry.metrics import Metrics
+
+__all__ = ["Spooling"]
+
+_DIRECTORY = "spool"
+
+
+class Spooling:
+    """An open spool.
+
+    Attributes:
+        detour: for the entrances.
+        known: dedup ids of what was in the spool at the start, by source.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        """Nothing happens yet.
+
+        Args:
+            config: where, and how much.
+            metrics: get what is seen.
+        """
+        self._config = config
+        self._metrics = metrics
+        self.spool = Spool(
+            Store(config.data_dir / _DIRECTORY, max_bytes=config.spool_max_bytes),
+            max_bytes=config.spool_max_bytes,
+            min_free_bytes=config.spool_min_free_bytes,
+        )
+        self._holds = Holds()
+        self._drain: Drain | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self.known: dict[str, list[str]] = defaultdict(list)
+
+    @property
+    def detour(self) -> Detour:
+        """For the entrances; only after `start`."""
+        assert self._drain is not None  # noqa: S101 -- made by `start`
+        return Detour(self.spool, self._holds, wake=self._drain.wake)
+
+    @property
+    def failed(self) -> "asyncio.Future[SpoolFailed]":
+        """Done when the disk can no longer be believed: the process should end."""
+        return self.spool.failed
+
+    async def start(
+        self,
+        publish: Callable[[Record], Awaitable[None]],
+        refused: Callable[[Row, RecordRefused], Awaitable[None]] | None = None,
+    ) -> None:
+        """Look at what is there and begin to drain it.
+
+        Args:
+            publish: the publisher's.
+            refused: takes what the broker will never take.
+
+        Raises:
+            ConfigError: the directory cannot be used, or another bridge uses it.
+            SpoolError: the disk fails or is full.
+        """
+        await self.spool.open(lambda source, dedup_id: self.known[source].append(dedup_id))
+        facts = DrainFacts(self._metrics)
+        self._drain = Drain(
+            self.spool, publish, self._holds, facts, rate=self._config.spool_drain_rate, refused=refused
+        )
+        self._draining = asyncio.create_task(self._drain.run(), name="spool-drain")
+        self._watch()
+
+    async def stop(self) -> None:
+        """Finish what is on its way, and let go of the directory. What is left is drained at the next start."""
+        if self._draining is not None:
+            self._draining.cancel()
+            await asyncio.wait([self._draining])
+        await self.spool.close()
+
+    def state(self) -> SpoolState:
+        """The spool now."""
+        return self.spool.state()
+
+    def _watch(self) -> None:
+        """What /metrics reads where it is known."""
+        watch, state = self._metrics.watch, self.state
+        watch("bridge_spool_accepting", read=lambda: state().accepting)
+        watch("bridge_spool_rows", read=lambda: state().rows)
+        watch("bridge_spool_bytes", read=lambda: state().bytes)
+        watch("bridge_spool_max_bytes", read=lambda: state().max_bytes)
+        watch("bridge_spool_oldest_seconds", read=self.oldest_age_s)
+        watch("bridge_spool_spooled_total", read=lambda: state().totals.accepted)
+        watch("bridge_spool_drained_total", read=lambda: state().totals.deleted)
+        watch("bridge_spool_lost_total", read=lambda: state().totals.lost)
+        watch("bridge_spool_quarantined_total", read=lambda: state().totals.quarantined)
+        watch("bridge_spool_canary_age_seconds", read=lambda: _or_nan(state().canary_age_s))
+
+    def oldest_age_s(self) -> float:
+        """Since the oldest event that the broker has not acknowledged came in; 0 without any."""
+        oldest = self.state().oldest_at
+        return 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,180 @@
+"""The spool in a running bridge, in front of real brokers that are killed and frozen. More of it: tests/faults."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.brokers import NatsServer
+from tests.e2e.in_process import message
+from tests.e2e.test_dedup import counted
+from tests.kafka import KafkaServer
+from tests.kafka_operator import stored_in_kafka
+from tests.processes import BridgeProcess, wait_until
+
+Make = Callable[..., BridgeProcess]
+DEADLINE_S = 1.5
+TOPIC = "events.chatlevel.message.received"
+
+
+def body(number: int, device: int = 480213, text: str = "hello") -> bytes:
+    content = message(number) | {"deviceId": device}
+    content["data"]["content"] = {"text": text}
+    return json.dumps(content).encode()
+
+
+def spooling(url: str, **more: str) -> dict[str, str]:
+    return {
+        "BRIDGE_BROKER": url,
+        "BRIDGE_PROVISION": "create",
+        "BRIDGE_SPOOL": "on",
+        "BRIDGE_SOURCE_CHATLEVEL_DEADLINE_MS": str(round(DEADLINE_S * 1000)),
+        **more,
+    }
+
+
+def post(running: BridgeProcess, number: int, device: int = 480213) -> str:
+    """The event's id; the bridge has said that it is durable."""
+    began = time.monotonic()
+    answer = running.post(body(number, device))
+    assert answer.status_code == 200, answer.text
+    assert time.monotonic() - began < DEADLINE_S + 0.5
+    return str(answer.json()["ids"][0])
+
+
+def spool(running: BridgeProcess) -> dict[str, Any]:
+    state: dict[str, Any] = (running.readiness() or {})["spool"]
+    return state
+
+
+def empty(running: BridgeProcess) -> bool:
+    return spool(running)["rows"] == 0
+
+
+def ids_in_nats(running: BridgeProcess) -> list[str]:
+    return [json.loads(stored.data)["id"] for stored in running.stored()]
+
+
+@pytest.fixture
+def nats_up(nats_process: NatsServer) -> NatsServer:
+    nats_process.start()
+    return nats_process
+
+
+@pytest.fixture
+def kafka_process(tmp_path: Path) -> Iterator[KafkaServer]:
+    with KafkaServer(tmp_path / "kafka") as server:
+        yield server
+
+
+def test_events_are_taken_while_the_broker_is_down_and_follow_in_order_when_it_is_back(
+    bridge: Make, nats_up: NatsServer
+) -> None:
+    running = bridge(**spooling(nats_up.url)).start()
+    posted = [post(running, 0)]
+    nats_up.kill()
+    posted += [post(running, number) for number in range(1, 30)]
+    state = running.readiness()
+    assert state is not None
+    assert state["ready"], "it takes events"
+    assert any("events go to the spool" in warning for warning in state["warnings"])
+    assert state["spool"]["rows"] == 29
+    assert state["spool"]["oldest_at"]
+    assert running.post(body(7)).json()["ids"] == [posted[7]], "a retry is known, though it is in the spool"
+    assert spool(running)["rows"] == 29
+    nats_up.start()
+    wait_until(lambda: empty(running))
+    posted.append(post(running, 30))
+    assert ids_in_nats(running) == posted
+    assert counted(running, "records_spooled") == counted(running, "records_drained") == 29
+    assert counted(running, "records_published") == counted(running, "events_published") == 31
+
+
+def test_what_is_in_the_spool_outlives_a_kill_of_the_bridge(bridge: Make, nats_up: NatsServer) -> None:
+    running = bridge(**spooling(nats_up.url)).start()
+    nats_up.kill()
+    posted = [post(running, number) for number in range(10)]
+    running.kill()
+    running.start()
+    assert spool(running)["rows"] == 10
+    assert running.post(body(3)).json()["ids"] == [posted[3]]
+    assert spool(running)["rows"] == 10, "ids of rows are known at the start"
+    nats_up.start()
+    wait_until(lambda: empty(running))
+    assert ids_in_nats(running) == posted
+
+
+def test_a_bridge_that_stops_while_the_broker_is_down_ends_in_time_and_keeps_what_it_has(
+    bridge: Make, nats_up: NatsServer
+) -> None:
+    running = bridge(**spooling(nats_up.url)).start()
+    nats_up.pause()
+    posted = [post(running, number, device=number) for number in range(1, 4)]
+    began = time.monotonic()
+    assert running.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 6
+    nats_up.resume()
+    running.start()
+    wait_until(lambda: empty(running))
+    assert sorted(ids_in_nats(running)) == sorted(posted)
+
+
+async def test_a_frozen_kafka_that_goes_on_has_one_copy_of_each_and_in_order(
+    bridge: Make, kafka_process: KafkaServer
+) -> None:
+    running = bridge(**spooling(f"kafka://{kafka_process.bootstrap}")).start()
+    posted = [await asyncio.to_thread(post, running, 0)]
+    kafka_process.pause()
+    began = time.monotonic()
+    posted += [await asyncio.to_thread(post, running, number) for number in range(1, 20)]
+    assert time.monotonic() - began < 7 * DEADLINE_S, "one waited for the broker, and no other of its topic"
+    kafka_process.resume()
+    await asyncio.to_thread(wait_until, lambda: empty(running))
+    stored = await stored_in_kafka(kafka_process.bootstrap, TOPIC)
+    found = [json.loads(record.value)["id"] for record in stored]
+    assert list(dict.fromkeys(found)) == posted
+    extra = counted(running, "records_ambiguous") + counted(running, "broker_records_sent_again")
+    assert len(found) - len(posted) <= extra
+
+
+def test_a_full_spool_is_said_and_refused_and_takes_again_when_it_was_drained(
+    bridge: Make, nats_up: NatsServer
+) -> None:
+    running = bridge(**spooling(nats_up.url, BRIDGE_SPOOL_MAX_BYTES=str(2**24))).start()
+    nats_up.kill()
+    posted, refused = [], None
+    with httpx.Client() as client:
+        for number in range(500):
+            answer = client.post(running.url, content=body(number, text="x" * 100_000))
+            if answer.status_code != 200:
+                refused = answer
+                break
+            posted.append(answer.json()["ids"][0])
+    assert refused is not None
+    assert (refused.status_code, refused.json()["error"]) == (503, "spool_unavailable")
+    state = running.readiness()
+    assert state is not None
+    assert not state["ready"]
+    assert state["sources"]["chatlevel"]["seconds_until_first_loss"] == pytest.approx(3990, abs=10)
+    nats_up.start()
+    wait_until(lambda: empty(running))
+    posted.append(post(running, 6000))
+    assert ids_in_nats(running) == posted
+    after = running.readiness()
+    assert after is not None
+    assert after["sources"]["chatlevel"]["seconds_until_first_loss"] is None
+
+
+def test_two_bridges_on_one_spool_are_refused(bridge: Make, nats_up: NatsServer) -> None:
+    running = bridge(**spooling(nats_up.url)).start()
+    second = bridge(**spooling(nats_up.url, BRIDGE_DATA_DIR=str(running.data_dir)))
+    ended = second.cli("serve")
+    assert ended.returncode == 2
+    assert "BRIDGE_DATA_DIR" in ended.stderr
+    assert "in use by another bridge" in ended.stderr
