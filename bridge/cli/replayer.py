@@ -13,9 +13,9 @@ from bridge.errors import BrokerUnavailable, DeviceNotAllowed, RecordRefused, Re
 from bridge.ingest import outcomes
 from bridge.ingest.dead_letters import unknown_detail
 from bridge.ingest.letters import Letter, letter_of
-from bridge.ingest.pipeline import Pipeline, Prepared
+from bridge.ingest.pipeline import Pipeline
 from bridge.ingest.traceparent import valid_traceparent
-from bridge.publishers.base import Publisher, Received
+from bridge.publishers.base import Publisher, Received, Record
 
 __all__ = ["Done", "DoneEvent", "Replayer", "Selection"]
 
@@ -81,7 +81,7 @@ class _Turn(msgspec.Struct, frozen=True):
     """A letter and what today's pipeline makes of it."""
 
     done: Done
-    prepared: Sequence[Prepared]
+    records: tuple[Record, ...] = ()
 
 
 class Replayer:
@@ -177,6 +177,8 @@ class Replayer:
             seq=received.seq,
             outcome="would_replay",
         )
+        if letter.record is not None:
+            return _Turn(msgspec.structs.replace(done, events=(_event_of(letter.record),)), (letter.record,))
         pipeline = self._pipelines.get(letter.source)
         if pipeline is None:
             return _failing(done, "no_source", "BRIDGE_SOURCES has no such source")
@@ -194,7 +196,8 @@ class Replayer:
             DoneEvent(item.event.type.name, item.event.id, tuple(record.topic for record in item.records))
             for item in prepared
         )
-        return _Turn(msgspec.structs.replace(done, events=events), prepared)
+        records = tuple(record for item in prepared for record in item.records)
+        return _Turn(msgspec.structs.replace(done, events=events), records)
 
     async def _publish(self, turns: Sequence[_Turn]) -> list[Done]:
         """All of them, in order; again from the first one after an outage, for order is by key."""
@@ -214,7 +217,7 @@ class Replayer:
 
 async def _refused(publisher: Publisher, turns: Sequence[_Turn]) -> dict[int, RecordRefused]:
     """Publish in order; which turns have a record that the broker refuses for good. Anything else is raised."""
-    places = [(index, record) for index, turn in enumerate(turns) for item in turn.prepared for record in item.records]
+    places = [(index, record) for index, turn in enumerate(turns) for record in turn.records]
     results = await asyncio.gather(*(publisher.publish(record) for _, record in places), return_exceptions=True)
     refused: dict[int, RecordRefused] = {}
     for (index, _), result in zip(places, results, strict=True):
@@ -225,8 +228,14 @@ async def _refused(publisher: Publisher, turns: Sequence[_Turn]) -> dict[int, Re
     return refused
 
 
+def _event_of(record: Record) -> DoneEvent:
+    """By the headers that a record has in either mode and on either broker."""
+    by_name = {name.replace("_", "-"): text for name, text in record.headers.items()}
+    return DoneEvent(by_name.get("ce-type", ""), by_name.get("ce-id", ""), (record.topic,))
+
+
 def _failing(done: Done, error: str, detail: str) -> _Turn:
-    return _Turn(msgspec.structs.replace(done, outcome="fails", error=error, detail=detail), ())
+    return _Turn(msgspec.structs.replace(done, outcome="fails", error=error, detail=detail))
 
 
 def _settled(turn: _Turn, refusal: RecordRefused | None) -> Done:

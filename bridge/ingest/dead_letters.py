@@ -5,18 +5,20 @@ the broker refuses for good, is kept whole on a topic of its own and answered wi
 it through a later version. Letters are published as any record is, so deduplication, deadline and spool hold for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 
 from bridge.errors import RecordRefused, RecordTooLarge, UndecodableBody
 from bridge.events.model import EventType
 from bridge.ingest.deadline import Deadline
 from bridge.ingest.dedup import DedupTable
-from bridge.ingest.letters import Kept, Letter, Reason, letter_id, record_of, wanted_headers
+from bridge.ingest.letters import Kept, Letter, Reason, letter_id, letter_of_refused, record_of, wanted_headers
 from bridge.ingest.pipeline import Pipeline, Prepared
 from bridge.providers.base import Delivery
-from bridge.publishers.base import HeaderDialect
+from bridge.publishers.base import HeaderDialect, Record
+from bridge.telemetry.facts import SourceFacts
 
-__all__ = ["Keeper", "unknown_detail"]
+__all__ = ["Keeper", "RefusedRecords", "unknown_detail"]
 
 
 class Keeper:
@@ -137,6 +139,42 @@ class Keeper:
         )
         record = record_of(letter, topic=topic, wanted=self._wanted, dialect=self._dialect)
         return Kept(letter, (record,))
+
+
+class RefusedRecords:
+    """What the broker refuses for good when the spool is drained: kept, so that its lane goes on."""
+
+    def __init__(
+        self,
+        publish: Callable[[Record], Awaitable[None]],
+        facts: Mapping[str, SourceFacts],
+        *,
+        topic: str,
+        dialect: HeaderDialect,
+    ) -> None:
+        """Wire.
+
+        Args:
+            publish: the publisher's.
+            facts: by source, as far as it is still configured.
+            topic: of dead letters.
+            dialect: of the broker's records.
+        """
+        self._publish = publish
+        self._facts = facts
+        self._topic = topic
+        self._dialect = dialect
+
+    async def keep(self, source: str, record: Record, received_at: datetime, refusal: RecordRefused) -> None:
+        """Return when its letter is durable.
+
+        Raises:
+            PublishError: it is not: not now, or never.
+        """
+        letter = letter_of_refused(source, record, received_at, refusal)
+        await self._publish(record_of(letter, topic=self._topic, wanted=(), dialect=self._dialect))
+        if (facts := self._facts.get(source)) is not None:
+            facts.kept(letter.id, letter.reason, letter.detail)
 
 
 def unknown_detail(unknown: int, events: int) -> str:

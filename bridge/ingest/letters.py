@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from bridge.errors import RecordRefused, RecordTooLarge
 from bridge.events.cloudevents import percent_encoded
 from bridge.providers.base import Delivery
 from bridge.publishers.base import HeaderDialect, Received, Record
@@ -62,6 +63,8 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         detail: the same in words, without content of the body.
         topic: where the record was to go that the broker refused, else empty.
         dedup_id: that record's.
+        record: that record, where nothing is known of the delivery but this: it was refused when the spool was drained.
+            Then the delivery's body is the record's value.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     topic: str = ""
     dedup_id: str = ""
+    record: Record | None = None
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
@@ -123,11 +127,14 @@ def record_of(letter: Letter, *, topic: str, wanted: Iterable[bytes], dialect: H
         "detail": _CONTROL.sub(" ", letter.detail[:_MAX_DETAIL_CHARS]),
         "topic": letter.topic,
         "dedupid": letter.dedup_id,
+        "key": "" if letter.record is None else letter.record.key,
     }
     headers = {dialect.content_type: _CONTENT_TYPE}
     for name, text in facts.items():
         if text:
             headers[f"{_OWN}{separator}{name}"] = _encoded(text, dialect)
+    for name, text in () if letter.record is None else letter.record.headers.items():
+        headers[f"{_OWN}{separator}record{separator}{name}"] = _encoded(text, dialect)
     left = _MAX_HEADERS_BYTES
     for wanted_name in wanted:
         value = letter.delivery.headers.get(wanted_name)
@@ -144,6 +151,24 @@ def record_of(letter: Letter, *, topic: str, wanted: Iterable[bytes], dialect: H
     )
 
 
+def letter_of_refused(source: str, record: Record, received_at: datetime, refusal: RecordRefused) -> Letter:
+    """The letter of a record that waited in the spool, with the delivery it came with no longer known.
+
+    A replay publishes the record as it is.
+    """
+    digest = blake2b(record.dedup_id.encode(), digest_size=16, key=b"bridge/refused/v1")
+    return Letter(
+        id=digest.hexdigest(),
+        source=source,
+        delivery=Delivery(record.value, {}, received_at),
+        reason="record_too_large" if isinstance(refusal, RecordTooLarge) else "record_refused",
+        detail=str(refusal),
+        topic=record.topic,
+        dedup_id=record.dedup_id,
+        record=record,
+    )
+
+
 def letter_of(received: Received) -> Letter:
     """The letter that a record holds.
 
@@ -152,26 +177,33 @@ def letter_of(received: Received) -> Letter:
     """
     facts: dict[str, str] = {}
     headers: dict[bytes, bytes] = {}
+    of_record: dict[str, str] = {}
     for name, value in received.headers.items():
-        found = re.fullmatch(rf"{_OWN}([-_])(?:(header)\1)?(.+)", name.lower())
+        found = re.fullmatch(rf"{_OWN}([-_])(?:(header|record)\1)?(.+)", name, re.IGNORECASE)
         if found is None:
             continue
         text = unquote(value) if found[1] == "-" else value
-        if found[2]:
-            headers[found[3].encode()] = text.encode("latin-1", "replace")
-        else:
-            facts[found[3]] = text
+        match (found[2] or "").lower():
+            case "header":
+                headers[found[3].lower().encode()] = text.encode("latin-1", "replace")
+            case "record":
+                of_record[found[3]] = text
+            case _:
+                facts[found[3].lower()] = text
     reason = facts.get("reason")
     if not {"id", "source", "received"} <= facts.keys() or reason not in (None, *REASONS):
         raise ValueError("the record is no letter of the bridge: the headers of one are missing or unknown")
+    topic, dedup_id = facts.get("topic", ""), facts.get("dedupid", "")
+    record = Record(topic, facts["key"], received.value, of_record, dedup_id) if "key" in facts else None
     return Letter(
         id=facts["id"],
         source=facts["source"],
         delivery=Delivery(received.value, headers, _time(facts)),
         reason=reason,
         detail=facts.get("detail", ""),
-        topic=facts.get("topic", ""),
-        dedup_id=facts.get("dedupid", ""),
+        topic=topic,
+        dedup_id=dedup_id,
+        record=record,
     )
 
 

@@ -16,8 +16,11 @@ import nats
 import pytest
 from click.testing import Result
 
+from bridge.errors import RecordRefused
+from bridge.ingest.dead_letters import RefusedRecords
 from bridge.ingest.letters import Letter, letter_id, record_of
 from bridge.providers.base import Delivery
+from bridge.publishers.base import Record
 from bridge.publishers.nats import NatsPublisher
 from tests.brokers import stored
 from tests.conftest import NatsSpace
@@ -144,6 +147,32 @@ def test_what_the_decoder_reads_in_headers_is_there_again_and_the_signature_is_n
     (line,) = run_here("replay", "--from", "raw", "--json", env=env).stdout.splitlines()
     (event,) = json.loads(line)["events"]
     assert event == {"type": "push", "id": answer.json()["ids"][0], "topics": [nats_space.topic("hub.push")]}
+
+
+def test_a_record_that_was_refused_out_of_the_spool_is_replayed_as_it_was(space: Space, tmp_path: Path) -> None:
+    env = settings_of(space, tmp_path, BRIDGE_SOURCES="shop=chatlevel")
+    del env["BRIDGE_SOURCE_HUB_TOKEN"]
+    topic = space.topic("shop.call")
+    with BridgeThread(env) as served:
+        publisher = served.bridge.publisher
+        assert publisher is not None
+        dialect = publisher.dialect
+        headers = {
+            dialect.content_type: "application/json",
+            f"{dialect.prefix}id": "e%1",
+            f"{dialect.prefix}type": "t.v1",
+        }
+        record = Record(topic=topic, key="7", value=b'{"n": 1}', headers=dict(headers), dedup_id=f"e1@{topic}")
+        kept = RefusedRecords(publisher.publish, {}, topic=space.topic("dead-letter"), dialect=dialect)
+        served.run(kept.keep("shop", record, NOW, RecordRefused("not this one")))
+    (letter,) = asyncio.run(on(space, "dead-letter"))
+    assert (letter.value, letter.fact("reason"), letter.fact("key")) == (record.value, "record_refused", "7")
+    (line,) = run_here("replay", "--json", env=env).stdout.splitlines()
+    assert json.loads(line)["events"] == [{"type": "t.v1", "id": "e%1", "topics": [topic]}]
+    (found,) = asyncio.run(on(space, "shop.call"))
+    assert found.value == record.value
+    assert found.headers.items() >= headers.items()
+    assert found.headers.get("Nats-Msg-Id", record.dedup_id) == record.dedup_id
 
 
 def test_wrong_usage_is_said(tmp_path: Path) -> None:
