@@ -44,6 +44,10 @@ class Broker(Protocol):
         """All events that came from this row's bridge, those of one key in order."""
         ...
 
+    async def dead_letters(self) -> list[bytes]:
+        """The webhooks that it could not publish."""
+        ...
+
 
 class NatsBroker:
     kind = "nats"
@@ -80,8 +84,14 @@ class NatsBroker:
         return next(server for server in self.servers if server.name == name)
 
     async def read(self) -> list[Read]:
+        return [event_read(value) for value in await self._values(".message.received")]
+
+    async def dead_letters(self) -> list[bytes]:
+        return await self._values(".dead-letter")
+
+    async def _values(self, topic: str) -> list[bytes]:
         messages = await stored(self.url, "EVENTS", **self._login)
-        return [event_read(message.data) for message in messages if message.subject.endswith(".message.received")]
+        return [message.data for message in messages if message.subject.endswith(topic)]
 
 
 class KafkaBroker:
@@ -100,6 +110,7 @@ class KafkaBroker:
             "BRIDGE_BROKER": "kafka://" + ",".join(f"{host}:{number}" for number in ports),
             "BRIDGE_PROVISION": "create",
             "BRIDGE_TOPIC_TEMPLATE": f"{self.prefix}.{{type}}",
+            "BRIDGE_DEAD_LETTER_TOPIC": f"dead-letter.{self.prefix}",
             "BRIDGE_KAFKA_PARTITIONS": str(_PARTITIONS),
             "BRIDGE_KAFKA_REPLICATION": str(len(nodes)),
         }
@@ -116,5 +127,11 @@ class KafkaBroker:
         return next(node for node in self.servers if node.node == number)
 
     async def read(self) -> list[Read]:
+        return [event_read(value) for value in await self._values(self.topic)]
+
+    async def dead_letters(self) -> list[bytes]:
+        return await self._values(f"dead-letter.{self.prefix}")
+
+    async def _values(self, topic: str) -> list[bytes]:
         async with asyncio.timeout(_READ_S):
-            return [event_read(record.value) for record in await stored_in_kafka(self.operator, self.topic)]
+            return [record.value for record in await stored_in_kafka(self.operator, topic)]

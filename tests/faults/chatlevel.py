@@ -1,12 +1,12 @@
 """Chatlevel under load: posts events at a steady rate, tries each again by its plan, and keeps a log of all it did.
 
-Its plan of 30 s, 1 min, 5 min and 1 h goes sixty times as fast. It sends the next event of a device without waiting for
+Its plan of 30 s, 1 min, 5 min and 1 h goes sixty times as fast; the hour is over when a row says so, for no row is to
+last a minute. It sends the next event of a device without waiting for
 retries of an earlier one, as the real one does. Each attempt is a connection of its own: what a client library's pool
 takes at hundreds of requests under way would be measured as the bridge's.
 """
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _FIRST_DEVICE = 480_001
 
 
 class Chatlevel:
-    """`async with Chatlevel(url, rate=100) as provider:` posts until it is finished.
+    """`async with Chatlevel(url) as provider:` posts until it is finished.
 
     Attributes:
         history: all events so far, in the order of their first attempts.
@@ -35,7 +35,7 @@ class Chatlevel:
         under_way: how many attempts wait for their answer now.
     """
 
-    def __init__(self, url: str, *, rate: float = 100, devices: int = 10, text_bytes: int = 0) -> None:
+    def __init__(self, url: str, *, rate: float = 50, devices: int = 10, text_bytes: int = 0) -> None:
         """Nothing is sent yet.
 
         Args:
@@ -91,8 +91,13 @@ class Chatlevel:
         wanted = self.refused + count
         await self._until(lambda: self.refused >= wanted, within_s)
 
+    async def more_answered(self, count: int, within_s: float = 20.0) -> None:
+        """Return when so many more attempts than now were answered, one way or the other."""
+        wanted = self.acknowledged + self.refused + count
+        await self._until(lambda: self.acknowledged + self.refused >= wanted, within_s)
+
     async def finish(self) -> None:
-        """Send nothing new, try the rest again; what waits for the last attempt need not wait its hour."""
+        """Send nothing new and try the rest again; what waits for its last attempt has waited an hour now."""
         self._stopped.set()
         await self._load
         self._an_hour_later.set()
@@ -150,11 +155,9 @@ class Chatlevel:
         if pause_s < RETRIES_S[-1]:
             await asyncio.sleep(pause_s)
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await self._an_hour_later.wait()
-                async with self._turns:  # an hour later they would not come all at once
-                    await asyncio.sleep(1 / self._rate / 3)
+        await self._an_hour_later.wait()
+        async with self._turns:  # an hour later they would not come all at once
+            await asyncio.sleep(1 / self._rate / 3)
 
     async def _attempt(self, request: bytes) -> Attempt:
         sent, status, code = time.monotonic(), REFUSED, ""

@@ -13,7 +13,19 @@ from tests.kafka import KafkaServer, kafka_cluster
 from tests.processes import BridgeProcess, bridge
 from tests.servers import LeashedServer
 
-__all__ = ["bridge"]
+__all__ = ["BOTH", "EVERY", "MakeStage", "bridge"]
+
+BOTH = pytest.mark.parametrize("kind", ["nats", "kafka"])
+EVERY = pytest.mark.parametrize(
+    ("kind", "spool"),
+    [
+        pytest.param("nats", False, id="nats"),
+        pytest.param("kafka", False, id="kafka"),
+        pytest.param("nats", True, id="nats-spool"),
+        pytest.param("kafka", True, id="kafka-spool"),
+    ],
+)
+"""Both brokers, without a spool and with one."""
 
 _OFTEN = {
     "test_row_16_the_bridge_is_killed_under_load[nats]",

@@ -1,9 +1,12 @@
 """One row of the matrix while it is played: a broker, a bridge as a process before it, and what is measured of both."""
 
 import asyncio
+import shutil
+import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.faults.brokers import Broker
-from tests.faults.chatlevel import Chatlevel
+from tests.faults.chatlevel import Chatlevel, event_read
 from tests.faults.checker import Verdict, check
 from tests.processes import BridgeProcess, wait_until
 from tests.servers import LeashedServer
@@ -21,6 +24,7 @@ __all__ = ["Figures", "Stage"]
 
 _LOOK_S = 0.1
 _HEAL_S = 30.0
+_DRAIN_S = 10.0
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -104,11 +108,37 @@ class Stage:
         await self._keep_counts()
         await asyncio.to_thread(self.bridge.kill)
 
+    async def kill_bridge_while_it_drains(self) -> None:
+        """SIGKILL, with the broker up. What it has and the spool has still, too, is going to be drained again."""
+        await self.kill_bridge()
+        stored = {read.id for read in await self.broker.read()}
+        self._under_way += sum(event_read(value).id in stored for value in self._spooled())
+
+    def _spooled(self) -> list[bytes]:
+        """The values in the spool of a bridge that has ended."""
+        copy = self.bridge.data_dir.with_suffix(".copy")
+        shutil.copytree(self.bridge.data_dir / "spool", copy)
+        with closing(sqlite3.connect(copy / "spool.db")) as database:
+            return [value for (value,) in database.execute("SELECT value FROM rows")]
+
+    async def run_bridge_until_it_dies(self, within_s: float) -> None:
+        """Whenever that is, the start included; it may survive."""
+        with suppress(AssertionError):  # it was not there when it was asked
+            await asyncio.to_thread(self.bridge.start, ready=False)
+        with suppress(subprocess.TimeoutExpired):
+            await self.bridge_ends(within_s)
+
     async def end_bridge(self, provider: Chatlevel) -> int:
         """SIGTERM; its exit code. Nobody can ask it any more what became of the deliveries under way."""
         await self._keep_counts()
         self._under_way += provider.under_way
         return await asyncio.to_thread(self.bridge.stop)
+
+    async def bridge_ends(self, within_s: float = _HEAL_S) -> int:
+        """Return when it has ended by itself; its exit code."""
+        process = self.bridge.process
+        assert process is not None
+        return await asyncio.to_thread(process.wait, within_s)
 
     async def counted(self, name: str) -> float:
         """A metric of the bridge that runs, without its prefix: the sum of its series."""
@@ -126,6 +156,14 @@ class Stage:
         began = time.monotonic()
         await asyncio.to_thread(wait_until, self.calls_the_broker_ready, within_s)
         self.figures.healed_s = max(self.figures.healed_s, time.monotonic() - began)
+
+    async def drained(self, within_s: float = _HEAL_S) -> None:
+        """Return when the spool is empty."""
+        began = time.monotonic()
+        while rows := await self.counted("spool_rows"):
+            assert time.monotonic() - began < within_s, f"{rows:g} rows are left in the spool after {within_s:g} s"
+            await asyncio.sleep(_LOOK_S)
+        self.figures.drained_s = max(self.figures.drained_s, time.monotonic() - began)
 
     async def not_ready(self, within_s: float = _HEAL_S) -> None:
         """Return when the bridge says that its broker takes nothing."""
@@ -153,19 +191,33 @@ class Stage:
 
     # ---- the end
 
-    async def judge(self, provider: Chatlevel) -> Verdict:
-        """After the fault: let the provider finish, read the topics, and hold against it what holds for every row."""
+    async def judge(self, provider: Chatlevel, *, losses: float = 0) -> Verdict:
+        """After the fault: let the provider finish, read the topics, and hold against it what holds for every row.
+
+        Args:
+            provider: with the history of this row.
+            losses: how many events may be lost, since a disk lost them and the bridge says so.
+        """
         await provider.finish()
+        if self.spooling:
+            await self.drained()
         await self._keep_counts()
         verdict = check(provider.history, await self.broker.read())
         bound = self._bound(verdict)
         self._note(verdict, bound)
         print(f"\n{self.figures}")  # noqa: T201 -- `make faults` shows it as it goes
-        assert not verdict.lost, f"answered with success and not on the topics: {verdict.lost[:10]}"
+        assert len(verdict.lost) <= losses, f"answered with success and not on the topics: {verdict.lost[:10]}"
         assert not verdict.strange, f"on the topics and never sent so: {verdict.strange[:3]}"
         assert not verdict.disordered, f"after events that were sent after their success: {verdict.disordered[:10]}"
         assert sum(verdict.copies.values()) <= bound, f"more copies than were counted: {verdict.copies}, {bound=}"
         return verdict
+
+    def assert_taken(self, verdict: Verdict, provider: Chatlevel) -> None:
+        """Every event, in the end; where there is a spool, at the first attempt, and it is empty soon afterwards."""
+        assert not verdict.given_up
+        if self.spooling:
+            assert verdict.answers.keys() <= {"200"}
+            assert self.figures.drained_s < provider.at_most(_DRAIN_S)
 
     def _bound(self, verdict: Verdict) -> int:
         """How many copies there may be, by what the bridges counted and what was under way when they ended."""
