@@ -21,6 +21,8 @@ EVERY = pytest.mark.parametrize(
     [
         pytest.param("nats", False, id="nats"),
         pytest.param("kafka", False, id="kafka"),
+        pytest.param("nats", True, id="nats-spool"),
+        pytest.param("kafka", True, id="kafka-spool"),
     ],
 )
 """Both brokers, without a spool and with one."""

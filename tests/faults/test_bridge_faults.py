@@ -3,9 +3,11 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
 
 from tests.faults.chatlevel import Chatlevel
 from tests.faults.conftest import BOTH, EVERY, MakeStage
+from tests.processes import BridgeProcess
 
 KILLS = 3
 STORM = 5
@@ -32,6 +34,32 @@ async def test_row_16_the_bridge_is_killed_under_load(stage: MakeStage, kind: st
     assert min(starts_s) < max(READY_WITHIN_S, 1.5 * first_s)  # on a busy machine the first one took its time, too
 
 
+@BOTH
+async def test_row_16_the_bridge_is_killed_while_it_spools_and_while_it_drains(stage: MakeStage, kind: str) -> None:
+    """What was answered out of the spool is drained after a restart, what was drained and not deleted again."""
+    row = stage(kind, spool=True)
+    await row.start_bridge()
+    async with Chatlevel(row.bridge.url) as provider:
+        await provider.more_acknowledged(50)
+        await row.kill_brokers()
+        for _ in range(2):
+            await provider.more_acknowledged(50)
+            await asyncio.sleep(random.uniform(0, 0.2))
+            await row.kill_bridge()
+            await row.start_bridge()
+        await row.start_brokers()
+        spooled = await row.counted("spool_rows")
+        while await row.counted("spool_rows") > spooled / 2:
+            await asyncio.sleep(0.02)
+        await row.kill_bridge_while_it_drains()
+        await row.start_bridge()
+        await row.healed()
+        await row.drained()
+        verdict = await row.judge(provider)
+    assert not verdict.given_up
+    assert row.figures.drained_s < provider.at_most(DRAINS_WITHIN_S)
+
+
 @EVERY
 async def test_row_18_sigterm_under_load_while_the_broker_is_down(stage: MakeStage, kind: str, spool: bool) -> None:
     """Whoever waits for an answer gets it, and the process ends in its time."""
@@ -53,3 +81,37 @@ async def test_row_18_sigterm_under_load_while_the_broker_is_down(stage: MakeSta
     assert all(attempt.answered for attempt in before)
     assert took_s < provider.at_most(GRACE_S)
     assert not verdict.given_up
+
+
+async def test_row_17_the_bridge_is_killed_again_and_again(stage: MakeStage) -> None:
+    """As soon as it listens, with the broker there and not there."""
+    row = stage("nats", spool=True)
+    await row.start_bridge()
+    async with Chatlevel(row.bridge.url) as provider:
+        for number in range(STORM):
+            await (row.start_brokers() if number % 2 else row.kill_brokers())
+            await asyncio.sleep(random.uniform(0, 0.5))
+            await row.kill_bridge()
+            await asyncio.to_thread(row.bridge.start, ready=False)
+        await row.start_brokers()
+        await row.healed()
+        await row.drained()
+        assert await row.counted("spool_quarantined") == 0
+        await row.judge(provider)
+
+
+async def test_row_25_a_second_bridge_does_not_get_the_spool(
+    stage: MakeStage, bridge: Callable[..., BridgeProcess]
+) -> None:
+    row = stage("nats", spool=True)
+    await row.start_bridge()
+    second = bridge(**row.broker.settings, BRIDGE_SPOOL="on")
+    refused = await asyncio.to_thread(second.cli, "serve")
+    assert refused.returncode == 2
+    assert "BRIDGE_DATA_DIR" in refused.stderr
+    async with Chatlevel(row.bridge.url) as provider:
+        await row.kill_brokers()
+        await provider.more_acknowledged(50)
+        await row.start_brokers()
+        await row.healed()
+        await row.judge(provider)
