@@ -3,6 +3,7 @@
 Called by `signatures` and `signing`, at start; what it returns runs once a request.
 """
 
+import contextlib
 import hmac
 import re
 import secrets
@@ -198,12 +199,21 @@ def _part(name: str, url: bytes) -> Part:
 
 
 def _sorted_form(request: Request) -> bytes:
-    """Names and values of a form's fields, sorted, each pair once, joined by nothing; empty where there is no form."""
+    """Names and values of a form's fields, sorted, each pair once, joined by nothing.
+
+    Never nothing for a body that is no form, or a signature over something else would do for any body.
+    """
     kinds = [value for name, value in request.headers if name == b"content-type"]
-    if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != _FORM:
-        return b""
-    try:
-        pairs = parse_qsl(request.body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
-    except ValueError:
-        raise VerificationFailed("the body is no form that could have been signed") from None
+    pairs = []
+    if len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == _FORM:
+        with contextlib.suppress(ValueError):
+            pairs = parse_qsl(
+                request.body.decode(),
+                keep_blank_values=True,
+                strict_parsing=True,
+                max_num_fields=_MAX_FIELDS,
+                errors="strict",
+            )
+    if not pairs:
+        raise VerificationFailed("the body is no form that could have been signed")
     return "".join(name + value for name, value in sorted(set(pairs))).encode()

@@ -103,7 +103,9 @@ def form_fields(body: bytes) -> dict[str, str | list[str]]:
             body.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=_MAX_FORM_FIELDS, errors="strict"
         )
     except ValueError:
-        raise UndecodableBody(f"Expected a form of at most {_MAX_FORM_FIELDS} fields in UTF-8") from None
+        pairs = []
+    if not pairs:
+        raise UndecodableBody(f"Expected a form of at most {_MAX_FORM_FIELDS} fields in UTF-8")
     fields: dict[str, str | list[str]] = {}
     for name, value in pairs:
         before = fields.setdefault(name, value)

@@ -10,7 +10,7 @@ import pytest
 import stripe
 
 from tests.generated import ROOT
-from tests.processes import BridgeProcess, run_here
+from tests.processes import BridgeProcess, run_here, wait_until
 
 PRESETS = ("github", "slack", "stripe", "shopify", "telegram", "standard-webhooks", "svix")
 STRIPE = "whsec_canary_5f2e8b1c9d7a4036"
@@ -39,7 +39,9 @@ def install(folder: Path) -> None:
 def running(bridge: Callable[..., BridgeProcess], tmp_path: Path) -> BridgeProcess:
     (tmp_path / "site").mkdir()
     install(tmp_path / "site")
+    (tmp_path / "github").write_text("the-secret-of-today")
     return bridge(
+        BRIDGE_SOURCE_GITHUB_SECRET_FILE=str(tmp_path / "github"),
         PYTHONPATH=str(tmp_path / "site"),
         BRIDGE_SOURCES=",".join((*PRESETS, "chatlevel", "weather")),
         BRIDGE_SOURCE_STRIPE_SECRET=STRIPE,
@@ -99,6 +101,10 @@ def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProc
     # questions that are no events
     ping = run_here("send", "ping", "--source", "github", env=env)
     assert (ping.exit_code, outcomes(running, "github")) == (0, {"accepted": 1, "handshake": 1})
+
+    # a secret that changes in its file
+    (tmp_path / "github").write_text("the-secret-of-tomorrow")  # which `send` reads at once
+    wait_until(lambda: run_here("send", "--source", "github", env=env).exit_code == 0)
     log = running.log.read_text()
     for secret in (STRIPE, CANARY, signature, (running.data_dir / "tokens" / "slack").read_text().strip()):
         assert secret not in log

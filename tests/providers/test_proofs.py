@@ -1,5 +1,7 @@
 """Verifiers from data, held against the vectors that senders publish and against everything odd."""
 
+import hmac
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -255,6 +257,16 @@ def test_a_proof_that_would_believe_too_much_is_refused_at_the_start(proof: Proo
     with pytest.raises(ValueError, match="is none: ") as raised:
         Verifier([proof], ["a-secret"])
     assert fault in str(raised.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"&", b"a"])
+@pytest.mark.parametrize("kind", [b"application/x-www-form-urlencoded", b"application/json"])
+def test_a_signature_over_the_url_alone_does_not_do_for_a_body_that_is_no_form(body: bytes, kind: bytes) -> None:
+    """Else a signature that the sender made for another request would prove any body."""
+    vector = VECTORS["twilio"]
+    signature = b64encode(hmac.digest(vector.secret.encode(), b"https://mycompany.com/myapp.php?foo=1&bar=2", "sha1"))
+    headers = [(b"x-twilio-signature", signature), (b"content-type", kind)]
+    assert not believes(verifier(vector), request(vector, headers=headers, body=body))
 
 
 SHOWN = {
