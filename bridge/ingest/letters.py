@@ -29,6 +29,7 @@ __all__ = [
     "Reason",
     "letter_id",
     "letter_of",
+    "letter_of_refused",
     "record_of",
     "wanted_headers",
 ]
