@@ -1,5 +1,6 @@
 """What the spool does by itself: its canary, its totals, the merge of its log; and that it is one bridge's alone."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -110,8 +111,9 @@ def test_when_nothing_is_to_do_the_log_is_merged_into_the_file(bench: Bench) -> 
 
 def test_the_log_does_not_grow_without_end_under_load(bench: Bench) -> None:
     async def load() -> None:
-        for round_ in range(40):
-            await bench.spool.append([entry(round_ * 100 + row, size=5000) for row in range(100)])
+        """Never idle: all is handed over at once."""
+        entries = [entry(number, size=5000) for number in range(4000)]
+        await asyncio.gather(*(bench.spool.append(entries[at : at + 100]) for at in range(0, 4000, 100)))
 
     bench.run(load())
     assert (bench.folder / "spool" / "spool.db-wal").stat().st_size < 12_000_000  # of 20 MB appended
