@@ -11,9 +11,10 @@ from bridge.errors import RecordRefused, SpoolFailed
 from bridge.publishers.base import Record
 from bridge.spool.detour import Detour, Holds
 from bridge.spool.drain import Drain
-from bridge.spool.model import Row, SpoolState
+from bridge.spool.model import Opened, Row, SpoolState
 from bridge.spool.spool import Spool
 from bridge.spool.store import Store
+from bridge.telemetry import spool_facts
 from bridge.telemetry.drain_facts import DrainFacts
 from bridge.telemetry.metrics import Metrics
 
@@ -28,6 +29,7 @@ class Spooling:
     Attributes:
         detour: for the entrances.
         known: dedup ids of what was in the spool at the start, by source.
+        opened: what else was found then.
     """
 
     def __init__(self, config: Config, metrics: Metrics) -> None:
@@ -48,6 +50,7 @@ class Spooling:
         self._drain: Drain | None = None
         self._draining: asyncio.Task[None] | None = None
         self.known: dict[str, list[str]] = defaultdict(list)
+        self.opened = Opened(0)
 
     @property
     def detour(self) -> Detour:
@@ -75,7 +78,13 @@ class Spooling:
             ConfigError: the directory cannot be used, or another bridge uses it.
             SpoolError: the disk fails or is full.
         """
-        await self.spool.open(lambda source, dedup_id: self.known[source].append(dedup_id))
+        began = asyncio.get_running_loop().time()
+        self.opened = opened = await self.spool.open(lambda source, dedup_id: self.known[source].append(dedup_id))
+        if opened.reason is not None:
+            kept_at = None if opened.quarantined is None else str(opened.quarantined)
+            spool_facts.damaged(opened.reason, salvaged=opened.salvaged, lost=opened.lost, kept_at=kept_at)
+        took_s = asyncio.get_running_loop().time() - began
+        spool_facts.opened(rows=opened.rows, lanes=len(self.spool.lanes), took_s=took_s)
         facts = DrainFacts(self._metrics)
         self._drain = Drain(
             self.spool, publish, self._holds, facts, rate=self._config.spool_drain_rate, refused=refused

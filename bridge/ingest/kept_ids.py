@@ -40,18 +40,14 @@ class KeptIds:
         self._wall_clock = wall_clock
         self._tables: dict[str, SeenIds] = {}
         self._oldest: dict[str, int] = {}
+        self._trusted = True
         self._failing: str | None = None
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def forget(self) -> None:
-        """Remove all of them: records are gone whose ids may be here, and their retries must be published.
-
-        Raises:
-            OSError: they cannot be removed, so that nothing may be restored.
-        """
-        for path in self._directory.glob("*/*.ids"):
-            path.unlink()
+        """Restore none of them: records are gone whose ids may be here, and their retries must be published."""
+        self._trusted = False
 
     def restore(self, source: str, seen: SeenIds, *, window_s: float, now: float) -> None:
         """Have the table remember what is here of its source, and from now on keep what it collects.
@@ -113,7 +109,7 @@ class KeptIds:
         for number, path in sorted(_files(folder), reverse=True):
             age_s = min(max(0.0, self._wall_clock() - path.stat().st_mtime), window_s)
             closed_at = min(closed_at, now - age_s)
-            content = path.read_bytes() if age_s < window_s else b""
+            content = path.read_bytes() if self._trusted and age_s < window_s else b""
             whole = len(content) - len(content) % _ID_BYTES
             ids = dict.fromkeys(content[at : at + _ID_BYTES] for at in range(0, whole, _ID_BYTES))
             yield Generation(number, closed_at, ids)

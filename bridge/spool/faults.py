@@ -41,6 +41,8 @@ def opening(path: Path, driver: Driver) -> Iterator[None]:
         if kind == _FULL or (kind == _IOERR and code != _IOERR_SHORT_READ):
             raise _of_the_disk(path, error, code) from error
         raise Damaged(f"SQLite says of it: {error}") from error
+    except UnicodeDecodeError as error:  # of a message of SQLite's that quotes the file
+        raise Damaged("SQLite says something of it that is no text") from error
     except OSError as error:
         if error.errno in _DENIED:
             raise _denied(path, str(error.strerror)) from error

@@ -71,11 +71,11 @@ class Repaired(msgspec.Struct, frozen=True):
     """A new file is in the place of a damaged one.
 
     Attributes:
-        lost: rows that are gone, at most; those found gone before a repair was cut off are in the totals alone.
+        lost: rows that are gone, at most; None: a repair that was cut off has counted them in the totals.
         quarantined: where the damaged one is; None if there was none.
     """
 
-    lost: int
+    lost: int | None
     quarantined: Path | None
 
 
@@ -195,7 +195,7 @@ def repair(path: Path, driver: Driver, kept: Kept | None, *, needed: bool) -> Re
     old = _repairing(path)
     if not (needed or old.exists() or log_of(old).exists()):
         return None
-    lost = 0
+    lost = None
     if not path.exists():
         _move(path, old)  # its log, if that is all that is left to move
         lost = _build(path, Carver(old, log_of(old)), kept, driver)

@@ -157,7 +157,8 @@ class Store:
         if repaired is None:
             return Opened(self.totals.rows)
         self.save_totals()
-        return Opened(self.totals.rows, repaired.lost, self.totals.rows, repaired.quarantined, reason)
+        lost = self.totals.lost if repaired.lost is None else repaired.lost
+        return Opened(self.totals.rows, lost, self.totals.rows, repaired.quarantined, reason)
 
     def write(self, appends: Sequence[Encoded], deletes: Sequence[int] = (), tried: Sequence[Row] = ()) -> Written:
         """All or nothing, durable when it returns.

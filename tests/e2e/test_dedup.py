@@ -6,6 +6,7 @@ That JetStream itself drops copies shall not help: on NATS a plain subscriber co
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -89,6 +90,27 @@ def test_a_retry_after_a_restart_publishes_nothing_where_a_data_directory_is_in_
     assert (again.status_code, again.json()) == (200, first.json())
     assert counted(running, "records_duplicate") == 1
     assert counted(running, "records_published") == 0
+
+
+def test_ids_of_rows_that_the_spool_has_lost_are_forgotten_so_that_their_retries_are_taken(bridge: Make) -> None:
+    """Else a damaged disk would drop the retry of an event that is nowhere."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and never listens
+        broker = f"nats://127.0.0.1:{nobody.getsockname()[1]}"
+        running = bridge(BRIDGE_BROKER=broker, BRIDGE_SPOOL="on").start(ready=False)
+        body = sample()
+        assert running.post(body).status_code == 200
+        data = Path(running.env["BRIDGE_DATA_DIR"])
+        wait_until(lambda: any(path.stat().st_size for path in (data / "seen").glob("*/*.ids")))
+        wait_until((data / "spool" / "totals.json").exists)
+        running.stop(signal.SIGKILL)
+        for path in (data / "spool").glob("spool.db*"):
+            path.write_bytes(b"")
+        running.start(ready=False)
+        assert counted(running, "spool_lost") == 1
+        assert running.post(body).status_code == 200
+        assert counted(running, "records_duplicate") == 0
+        assert counted(running, "spool_spooled") == 2
 
 
 def test_without_a_data_directory_nothing_is_kept(bridge: Make, nats_space: NatsSpace) -> None:

@@ -22,7 +22,15 @@ def key(number: int) -> bytes:
 class Process:
     """One life of a bridge over a directory; time passes for its monotonic clock and, unless it jumps, on the wall."""
 
-    def __init__(self, folder: Path, *, wall: float = START, max_ids: int = 10_000, source: str = "shop1") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        wall: float = START,
+        max_ids: int = 10_000,
+        source: str = "shop1",
+        trusted: bool = True,
+    ) -> None:
         self.now = 50.0
         self.wall = wall
         self.folder = folder / source
@@ -35,6 +43,8 @@ class Process:
             collect=True,
         )
         self.kept = KeptIds(folder, Facts(Metrics()), wall_clock=lambda: self.wall)
+        if not trusted:
+            self.kept.forget()
         self.kept.restore(source, self.seen, window_s=WINDOW_S, now=self.now)
 
     async def passes(self, seconds: float) -> None:
@@ -199,8 +209,11 @@ async def test_when_rows_are_lost_all_is_forgotten_so_that_retries_are_published
     first = Process(tmp_path)
     first.seen.add(key(1))
     await first.flush()
-    first.kept.forget()
-    assert Process(tmp_path).sees(1) == [False]
+    second = Process(tmp_path, trusted=False)
+    assert second.sees(1) == [False]
+    second.seen.add(key(2))
+    await second.flush()
+    assert Process(tmp_path).sees(1, 2) == [False, True]
 
 
 async def test_a_disk_that_fails_costs_nothing_but_memory_over_restarts(tmp_path: Path) -> None:
