@@ -15,7 +15,7 @@ ready() {
 if ! ready; then
   (cd "$root" && exec .venv/bin/webhook-bridge serve) &
   bridge=$!
-  trap 'kill "$bridge" 2>/dev/null; wait "$bridge" || true' EXIT
+  trap '{ kill "$bridge" && wait "$bridge"; } 2>/dev/null || true' EXIT
   until ready; do
     kill -0 "$bridge" 2>/dev/null || exit 1 # it has said why
     sleep 0.2

@@ -41,5 +41,6 @@ def test_the_one_command_brings_a_bridge_along_and_ends_it(tmp_path: Path) -> No
         program.says("stand-in: to 5511912340000@s.whatsapp.net: Thank you")
     finally:
         program.end()
+    assert "make: ***" not in program.log.read_text(), "Ctrl-C is no error"
     with pytest.raises(httpx.ConnectError):
         bridge.post(b"")
