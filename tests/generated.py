@@ -15,6 +15,8 @@ import click
 from bridge.cli import main as cli
 from bridge.cli.command import Example
 from bridge.config import env_example, variables_table
+from bridge.config.render import own_variables_table
+from bridge.config.variables import built_in_variables
 from bridge.events.model import EventType
 from bridge.events.schemas import all_schemas
 from bridge.ingest.outcomes import ACCEPTED, DEAD_LETTERED, OUTCOMES
@@ -134,7 +136,10 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     },
     "docs/licences.md": {"licences": licences_table},
     "docs/metrics.md": {"metrics": metrics_table},
-    "docs/providers.md": {"providers": providers_table},
+    "docs/providers.md": {
+        "providers": providers_table,
+        "own-variables": lambda: own_variables_table(built_in_variables()),
+    },
 }
 
 

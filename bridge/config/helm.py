@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.config.render import meaning
 from bridge.config.settings import SourceConfig
-from bridge.config.variables import SOURCE_PREFIX, Variable, text_of, variables
+from bridge.config.variables import SOURCE_PREFIX, Variable, built_in_variables, text_of, variables
 
 __all__ = [
     "OWNED",
@@ -85,7 +85,8 @@ def _files(*, source: bool) -> list[Variable]:
 
 
 def _of(*, source: bool) -> list[Variable]:
-    return [variable for variable in variables() if (variable.owner is SourceConfig) == source]
+    found = [variable for variable in variables() if (variable.owner is SourceConfig) == source]
+    return [*found, *(variable for variable, _ in built_in_variables())] if source else found
 
 
 def is_file(variable: Variable) -> bool:

@@ -1,7 +1,7 @@
 """The settings as text for people: the README's table, `.env.example`, the start-up log line. All from the structs."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +11,15 @@ from bridge.config.secrets import Secret
 from bridge.config.settings import Config, SourceConfig
 from bridge.config.variables import SOURCE_PREFIX, Variable, own_variables, text_of, variables
 
-__all__ = ["describe", "env_example", "env_text", "meaning", "provider_variables", "variables_table"]
+__all__ = [
+    "describe",
+    "env_example",
+    "env_text",
+    "meaning",
+    "own_variables_table",
+    "provider_variables",
+    "variables_table",
+]
 
 _WIDTH = 100
 _EXAMPLE_SOURCE = SourceConfig(name="chatlevel", provider="chatlevel")
@@ -24,6 +32,13 @@ def variables_table() -> str:
         rows = "".join(map(_row, members))
         parts.append(f"### {group}\n\n| Variable | Default | Meaning |\n|---|---|---|\n{rows}")
     return "\n".join(parts)
+
+
+def own_variables_table(found: Iterable[tuple[Variable, Sequence[str]]]) -> str:
+    """Markdown: a table of variables that only some providers have, and whose they are; empty where there are none."""
+    rows = [(variable, ", ".join(f"`{name}`" for name in owners)) for variable, owners in found]
+    cells = "".join(_row(variable).replace(" | ", f" | {owners} | ", 1) for variable, owners in rows)
+    return f"| Variable | Of | Default | Meaning |\n|---|---|---|---|\n{cells}" if rows else ""
 
 
 def env_example() -> str:

@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.secrets import Secret
 from bridge.config.settings import Config, SourceConfig
 
-__all__ = ["SOURCE_PREFIX", "Variable", "own_variables", "text_of", "variables"]
+__all__ = ["SOURCE_PREFIX", "Variable", "built_in_variables", "of_providers", "own_variables", "text_of", "variables"]
 
 SOURCE_PREFIX = "BRIDGE_SOURCE_<NAME>_"
 
@@ -85,6 +85,24 @@ def variables(owner: type[msgspec.Struct] | None = None) -> tuple[Variable, ...]
 def own_variables(owner: type[msgspec.Struct]) -> tuple[Variable, ...]:
     """Those of a source that its provider alone knows, by the provider's struct."""
     return tuple(_walk(owner, SOURCE_PREFIX, "Sources"))
+
+
+@cache
+def built_in_variables() -> tuple[tuple[Variable, tuple[str, ...]], ...]:
+    """Variables that only some of our own providers have, each once, and whose they are."""
+    from bridge.providers import BUILT_IN, PROVIDERS  # noqa: PLC0415 -- reading settings must not import every provider
+
+    return of_providers({name: PROVIDERS[name].settings for name in BUILT_IN})
+
+
+def of_providers(settings: Mapping[str, type[msgspec.Struct] | None]) -> tuple[tuple[Variable, tuple[str, ...]], ...]:
+    """The variables in the settings of providers, each once, and whose they are."""
+    found: dict[str, tuple[Variable, tuple[str, ...]]] = {}
+    for provider, struct in settings.items():
+        for variable in own_variables(struct) if struct is not None else ():
+            first, owners = found.get(variable.name, (variable, ()))
+            found[variable.name] = first, (*owners, provider)
+    return tuple(found.values())
 
 
 def text_of(value: object) -> str:

@@ -9,6 +9,8 @@ import pytest
 from msgspec import Meta
 
 from bridge.config import Config, Secret, describe, ensure_tokens, find_token, load, make_tables, reread_tokens
+from bridge.config.render import own_variables_table
+from bridge.config.variables import of_providers
 from bridge.errors import ConfigError, Problem
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Fault
@@ -150,6 +152,18 @@ def test_a_provider_has_variables_of_its_own() -> None:
         own(BRIDGE_SOURCE_HUB_HEADER="sig")
     with pytest.raises(ConfigError, match="BRIDGE_SOURCE_CHATLEVEL_HEADER"):
         load({"BRIDGE_SOURCE_CHATLEVEL_HEADER": "x-sig"})
+
+
+def test_variables_of_providers_are_listed_once_with_whose_they_are() -> None:
+    found = of_providers({"own": Own, "plain": None, "twin": Own})
+    assert [(variable.name, owners) for variable, owners in found] == [
+        ("BRIDGE_SOURCE_<NAME>_HEADER", ("own", "twin")),
+        ("BRIDGE_SOURCE_<NAME>_VERIFY_TOKEN", ("own", "twin")),
+    ]
+    _, _, header, token = own_variables_table(found).splitlines()
+    assert header.startswith("| `BRIDGE_SOURCE_<NAME>_HEADER` | `own`, `twin` | `x-own` | Where the signature is.")
+    assert token.endswith("What a question must show. Secret. |")
+    assert own_variables_table(()) == ""
 
 
 def test_variables_of_a_provider_clash_with_nobody_elses() -> None:
