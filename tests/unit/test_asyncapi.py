@@ -13,14 +13,14 @@ import pytest
 
 from bridge.broker import as_sent, dialect_of
 from bridge.config import Config, load, make_tables
-from bridge.contract import asyncapi, documents
+from bridge.contract import asyncapi, documents, schemas
 from bridge.contract.components import components
 from bridge.errors import ConfigError
 from bridge.events import messaging
 from bridge.events.model import EventType
 from bridge.ingest.compiled import make_pipeline
 from bridge.providers import PROVIDERS
-from bridge.providers.base import Delivery
+from bridge.providers.base import Delivery, Provider
 from bridge.publishers.base import Record
 from tests.open_provider import OpenProvider
 
@@ -53,7 +53,7 @@ ROUTED = {
         lab:* -> lab.all
     """,
 }
-PLAIN = {"BRIDGE_SOURCES": "chatlevel,hub=open"}
+PLAIN = {"BRIDGE_SOURCES": "chatlevel,hub=open,git-1=github", "BRIDGE_SOURCE_GIT_1_TYPES": "push"}
 BINARY = {"BRIDGE_EVENT_FORMAT": "binary"}
 SETTINGS = {
     "nats": NATS | PLAIN,
@@ -65,7 +65,8 @@ EVERY = pytest.mark.parametrize("env", SETTINGS.values(), ids=SETTINGS)
 
 
 def loaded(env: Mapping[str, str]) -> Config:
-    return load(env | {f"BRIDGE_SOURCE_{name}_TOKEN": SECRET for name in _sources(env)}, providers=BOTH)
+    proofs = {name: "SECRET" if name == "GIT_1" else "TOKEN" for name in _sources(env)}
+    return load(env | {f"BRIDGE_SOURCE_{name}_{proof}": SECRET for name, proof in proofs.items()}, providers=BOTH)
 
 
 def _sources(env: Mapping[str, str]) -> list[str]:
@@ -93,25 +94,26 @@ def test_it_is_valid_by_the_specifications_schema(env: Mapping[str, str]) -> Non
     assert not [f"{error.json_path}: {error.message[:200]}" for error in specification().iter_errors(document(env))]
 
 
+def deliveries(provider: Provider) -> Iterator[Delivery]:
+    """Of every type that the provider has samples of, and of those that payloads name."""
+    for event in provider.sample_events:
+        body = provider.sample(event, now=NOW)
+        headers = provider.sample_headers(event, body)
+        yield Delivery(body, {name.lower().encode(): text.encode() for name, text in headers.items()}, NOW)
+    for golden in (TESTS / "providers" / provider.name).glob("u*.in.json") if provider.name == "chatlevel" else ():
+        yield Delivery(golden.read_bytes(), {}, NOW)
+    for name in ("ping", "push", "pull.opened", "pull", "release", "No Name!", "") if provider.name == "open" else ():
+        yield Delivery(json.dumps({"type": name, "device": "d", "subject": "s"}).encode(), {}, NOW)
+
+
 def records(config: Config) -> Iterator[Record]:
-    """Of every type of Chatlevel, and of payloads that name types, from every source; with a trace and without."""
+    """From every source; with a trace and without."""
     tables = make_tables(config, BOTH)
-    names = ("ping", "push", "pull.opened", "pull", "release", "No Name!", "")
-    chatlevel = PROVIDERS["chatlevel"]
-    bodies = {
-        "chatlevel": [
-            *(chatlevel.sample(event, now=NOW) for event in chatlevel.sample_events),
-            *(golden.read_bytes() for golden in (TESTS / "providers" / "chatlevel").glob("u*.in.json")),
-        ],
-        "open": [json.dumps({"type": name, "device": "d", "subject": "s"}).encode() for name in names],
-    }
     for source in config.sources:
-        provider = BOTH[source.provider]
-        pipeline = make_pipeline(
-            config, source, provider=provider, table=tables[source.name], dialect=dialect_of(config)
-        )
-        for number, body in enumerate(bodies[source.provider]):
-            for item in pipeline.prepare(Delivery(body, {}, NOW), TRACE if number % 2 else None):
+        provider, table = BOTH[source.provider], tables[source.name]
+        pipeline = make_pipeline(config, source, provider=provider, table=table, dialect=dialect_of(config))
+        for number, delivery in enumerate(deliveries(provider)):
+            for item in pipeline.prepare(delivery, TRACE if number % 2 else None):
                 yield from item.records
 
 
@@ -148,7 +150,8 @@ def test_every_record_is_exactly_one_message_of_its_channel(env: Mapping[str, st
         assert headers.keys() <= declared.keys()
         seen.add((address, message))
     declared_all = {(address, name) for address, channel in made["channels"].items() for name in channel["messages"]}
-    assert declared_all - seen <= {(address, "open.any") for address in made["channels"]}
+    assert not [name for _, name in declared_all - seen if not name.startswith(("open.any", "github."))]
+    assert any(name.startswith("github.") for _, name in seen) == ("github" in str(env))
 
 
 def test_a_record_that_is_not_as_declared_is_found_by_the_test_above() -> None:
@@ -159,6 +162,7 @@ def test_a_record_that_is_not_as_declared_is_found_by_the_test_above() -> None:
     assert matching(made, channel, headers, value)
     assert not matching(made, channel, headers, value | {"source": "/other/devices/1"})
     assert not matching(made, channel, headers, value | {"data": {}})
+    assert not matching(made, channel, headers, value | {"type": "messaging.call.v2"})
     assert not matching(made, channel, headers | {"ce-type": "x"}, value)
     assert not matching(made, channel, {}, value)
 
@@ -261,3 +265,21 @@ def test_two_definitions_of_one_name_stay_apart() -> None:
     assert other == "#/components/schemas/messaging.other.v2.0.Contact"
     assert "nick" in found["messaging.other.v2.0.Contact"]["properties"]
     assert "nick" not in found["messaging.Contact"]["properties"]
+
+
+def test_a_provider_of_another_package_that_is_broken_takes_no_schema_away() -> None:
+    class Broken(Mapping[str, Provider]):
+        """As the registry is."""
+
+        def __getitem__(self, name: str) -> Provider:
+            if name == "broken":
+                raise ImportError(name)
+            return PROVIDERS[name]
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(("broken", "chatlevel"))
+
+        def __len__(self) -> int:
+            return 2
+
+    assert "messaging/call/v1.0.json" in schemas(Broken())

@@ -3,15 +3,17 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 
-from bridge.config import env_example, load
+from bridge.config import Secret, env_example, env_file, helm_values, load
 from tests.generated_chart import CHART
 from tests.processes import run_here
+from tests.stub_provider import StubProvider
 
 SECRET = "canary-7f3a9c1e5b8d2460"
 
@@ -117,3 +119,31 @@ def test_a_laptops_settings_lack_the_broker_and_name_the_token_that_was_made() -
         ],
     }
     assert "name one that the cluster reaches" in text
+
+
+class Own(msgspec.Struct, frozen=True):
+    """A provider's own settings."""
+
+    header: Annotated[str, msgspec.Meta(description="Where the type is.")] = "x-type"
+    key: Annotated[Secret | None, msgspec.Meta(description="A key.", extra={"placeholder": "changeme"})] = None
+
+
+def test_a_providers_own_settings_go_along() -> None:
+    providers = {"stub": StubProvider("stub", settings=Own)}
+    own = {"BRIDGE_SOURCE_A_HEADER": "x-kind", "BRIDGE_SOURCE_A_KEY": SECRET}
+    env = {"BRIDGE_SOURCES": "a=stub", "BRIDGE_SOURCE_A_TOKEN": SECRET, **own}
+    config = load(env, providers=providers)
+    lines = env_file(config, env).splitlines()
+    assert "BRIDGE_SOURCE_A_HEADER=x-kind" in lines
+    assert "#BRIDGE_SOURCE_A_KEY=changeme" in lines
+    (source,) = yaml.safe_load(helm_values(config, env))["sources"]
+    assert source["config"] == {"HEADER": "x-kind"}
+    assert source["secrets"] == {
+        "TOKEN": {"name": "webhook-bridge", "key": "a-token"},
+        "KEY": {"name": "webhook-bridge", "key": "a-key"},
+    }
+
+
+def test_a_source_that_signs_asks_for_its_secret() -> None:
+    made, _ = values({"BRIDGE_SOURCES": "github"})
+    assert made["sources"][0]["secrets"] == {"SECRET": {"name": "webhook-bridge", "key": "github-secret"}}
