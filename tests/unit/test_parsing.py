@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from bridge.config import load, make_tables
 from bridge.events import CloudEvent, NotAnEvent, messaging, parse
 from bridge.events.model import Event
-from bridge.events.parsing import Headers
+from bridge.events.parsing import _STRUCTS, Headers, _family
 from bridge.ingest.pipeline import Pipeline
-from bridge.providers import PROVIDERS
+from bridge.providers import BUILT_IN, PROVIDERS
 from bridge.providers.base import Delivery
 from bridge.publishers.base import HeaderDialect, Record
 from bridge.publishers.kafka import KafkaPublisher
@@ -176,3 +176,11 @@ def test_pairing_codes_do_not_show_in_the_repr_of_an_event() -> None:
     for code in (event.data.qr_code, event.data.pairing_code):
         assert code is None or code not in repr(event)
     assert "credentials hidden" in repr(event)
+
+
+def test_every_vocabulary_that_a_provider_speaks_is_known_to_parse() -> None:
+    """Types that share a schema pass payloads through; all others have structs of their own."""
+    types = {event_type for name in BUILT_IN for event_type in PROVIDERS[name].event_types if not event_type.schema}
+    assert types
+    for event_type in types:
+        assert _STRUCTS[_family(event_type.dataschema)] is event_type.data
