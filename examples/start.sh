@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 export NATS_URL=${NATS_URL:-nats://${BRIDGE_EMBEDDED_LISTEN:-127.0.0.1:4222}}
 export PYTHONUNBUFFERED=1 # what an example says is seen when it says it
-make -s -C "$root" .venv/bin/.run
+make -s --no-print-directory -C "$root" .venv/bin/.run
 
 ready() {
   "$root/.venv/bin/python" -c 'import sys, urllib.request as r; r.urlopen(f"http://{sys.argv[1]}/health/ready")' \
