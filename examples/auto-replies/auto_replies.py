@@ -98,7 +98,7 @@ class Ledger:
 
 async def post(api: httpx.AsyncClient, device: str, to: str, text: str) -> str:
     """The outcome of sending it; NotSentError if it can be tried again."""
-    if not device.isdecimal():  # it becomes part of the URL
+    if not (device.isascii() and device.isdecimal()):  # it becomes part of the URL
         return "refused: not a device of Chatlevel"
     try:
         answer = await api.post(f"/devices/{device}/messages/text", json={"to": to, "message": text})
@@ -110,7 +110,7 @@ async def post(api: httpx.AsyncClient, device: str, to: str, text: str) -> str:
         return "sent"
     if answer.status_code in SURELY_NOT_SENT:
         pause = answer.headers.get("retry-after", "")
-        raise NotSentError(f"answer {answer.status_code}", float(pause) if pause.isdecimal() else None)
+        raise NotSentError(f"answer {answer.status_code}", min(3600, int(pause)) if pause.isdecimal() else None)
     if answer.status_code in KEY_REFUSED:
         raise NotSentError(f"answer {answer.status_code}: Chatlevel refuses the key or its rights", 60)
     maybe = answer.status_code == httpx.codes.REQUEST_TIMEOUT or not answer.is_client_error

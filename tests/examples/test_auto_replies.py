@@ -196,3 +196,10 @@ def test_answers_are_not_answered_and_groups_are_left_alone() -> None:
         )
     ]
     assert addresses == ["5511912340000@s.whatsapp.net", "7@lid", None]
+
+
+@pytest.mark.parametrize("device", ["../devices/7", "7/disconnect?", "\u0663", ""])
+async def test_nothing_in_an_event_chooses_another_part_of_the_api(device: str, api: Any) -> None:
+    async with auto_replies.httpx.AsyncClient(base_url=api.url) as client:
+        assert await auto_replies.post(client, device, "1@lid", "x") == "refused: not a device of Chatlevel"
+    assert api.requests == []
