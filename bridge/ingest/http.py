@@ -84,10 +84,7 @@ class Ingest:
             await deny(send, outcomes.NOT_FOUND, detail)
             return
         if scope["method"] != "POST":
-            greeting = entrance.handshakes.get(scope["method"])
-            reply = None if greeting is None else greeting(_request(scope))
-            if reply is not None:
-                await _greet(entrance, scope, send, reply)
+            if await _answered_question(entrance, scope, send):
                 return
             tell(scope, entrance.facts, outcomes.METHOD_NOT_ALLOWED, str(scope["method"]))
             await answer_method_not_allowed(scope, send, entrance.name)
@@ -216,6 +213,24 @@ def _prove(verifier: Verifier, request: Request) -> None:
         verifier.verify(request)
     except VerificationFailed as error:
         raise Rejected(outcomes.UNAUTHORIZED, str(error), _UNPROVEN) from error
+
+
+async def _answered_question(entrance: Entrance, scope: HTTPScope, send: Send) -> bool:
+    """Whether it was a provider's question, asked without POST, and so without a proof or a body."""
+    greeting = entrance.handshakes.get(str(scope["method"]))
+    if greeting is None:
+        return False
+    try:
+        reply = greeting(_request(scope))
+    except Exception as error:  # noqa: BLE001 -- a provider's code that should not raise: the sender shall ask again
+        detail = "a fault of the bridge"
+        entrance.facts.failed(error)
+        tell(scope, entrance.facts, outcomes.INTERNAL_ERROR, detail)
+        await deny(send, outcomes.INTERNAL_ERROR, detail)
+        return True
+    if reply is not None:
+        await _greet(entrance, scope, send, reply)
+    return reply is not None
 
 
 async def _greet(entrance: Entrance, scope: HTTPScope, send: Send, reply: Reply) -> None:

@@ -98,3 +98,14 @@ async def test_a_question_is_answered_and_counted_and_nothing_is_published(serve
     assert (unproven.status_code, no_question.status_code, event.status_code) == (401, 405, 200)
     assert len(served.publisher.records) == 1
     assert served.outcomes() == {"handshake": 3, "unauthorized": 1, "method_not_allowed": 1, "accepted": 1}
+
+
+async def test_a_provider_that_fails_at_a_question_is_a_fault_of_ours(serve: Serve) -> None:
+    def fails(_request: Request) -> Reply:
+        raise ZeroDivisionError
+
+    served = await signed(serve, handshakes={"GET": fails, "POST": fails})
+    async with httpx.AsyncClient() as client:
+        answers = [await client.get(served.url), await client.post(served.url, content=BODY, headers=signature(BODY))]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert served.outcomes() == {"internal_error": 2}
