@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,13 +20,24 @@ from bridge.publishers import leash
 __all__ = ["POLL_S", "LeashedServer", "chosen_kind", "free_ports", "running", "started"]
 
 POLL_S = 0.01
+_LISTENING_PORTS = (10_000, 32_768)
+_CHANCE = random.SystemRandom()  # not pytest-randomly's, which gives the same to every test
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on just now; different ones, since all are held while they are chosen."""
+    """Ports of 127.0.0.1 that nobody listens on just now; different ones, since all are held while they are chosen.
+
+    None of those that systems give to outgoing connections: one of these, made while a server is down, would keep it
+    from coming back to its port.
+    """
     with contextlib.ExitStack() as held:
-        listeners = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(listener.getsockname()[1]) for listener in listeners]
+        ports: list[int] = []
+        while len(ports) < count:
+            port = _CHANCE.randrange(*_LISTENING_PORTS)
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
 
 
 class LeashedServer(ABC):

