@@ -26,6 +26,7 @@ from bridge.errors import ConfigError, Problem, SpoolFailed
 from bridge.ingest.app import make_ingest_app
 from bridge.ingest.arrival import Entrance
 from bridge.ingest.compiled import make_keeper, make_verifier
+from bridge.ingest.dead_letters import RefusedRecords
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Ingest
 from bridge.ingest.kept_ids import KeptIds
@@ -116,7 +117,7 @@ class Bridge:
             undo.push_async_callback(publisher.close)
             if config.spool == "on":
                 self.spooling = spooling = Spooling(config, self.metrics)
-                await spooling.start(publisher.publish)
+                await spooling.start(publisher.publish, self._refused_records(publisher))
                 undo.push_async_callback(spooling.stop)
                 if spooling.opened.lost and self._kept_ids is not None:
                     self._kept_ids.forget()  # of rows that are gone, too: their retries are published
@@ -264,6 +265,13 @@ class Bridge:
             max_body_bytes=source.max_body_bytes,
             handshakes=provider.configured(source.own).handshakes(),
         )
+
+    def _refused_records(self, publisher: Publisher) -> RefusedRecords | None:
+        """What takes the records that are refused when the spool is drained."""
+        topic = self.config.dead_letter_topic
+        if topic is None:
+            return None
+        return RefusedRecords(publisher.publish, self._source_facts, topic=topic, dialect=publisher.dialect)
 
     def _dedup(self, source: str, publisher: Publisher, facts: SourceFacts) -> DedupTable:
         config = self.config

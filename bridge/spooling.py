@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Protocol
 
 from bridge.config import Config
 from bridge.errors import RecordRefused, SpoolFailed
@@ -18,9 +19,17 @@ from bridge.telemetry import spool_facts
 from bridge.telemetry.drain_facts import DrainFacts
 from bridge.telemetry.metrics import Metrics
 
-__all__ = ["Spooling"]
+__all__ = ["Refused", "Spooling"]
 
 _DIRECTORY = "spool"
+
+
+class Refused(Protocol):
+    """Takes what the broker will never take."""
+
+    async def keep(self, source: str, record: Record, received_at: datetime, refusal: RecordRefused) -> None:
+        """Return when it is durable elsewhere; PublishError where it is not."""
+        ...
 
 
 class Spooling:
@@ -66,7 +75,7 @@ class Spooling:
     async def start(
         self,
         publish: Callable[[Record], Awaitable[None]],
-        refused: Callable[[Row, RecordRefused], Awaitable[None]] | None = None,
+        refused: Refused | None = None,
     ) -> None:
         """Look at what is there and begin to drain it.
 
@@ -86,8 +95,18 @@ class Spooling:
         took_s = asyncio.get_running_loop().time() - began
         spool_facts.opened(rows=opened.rows, lanes=len(self.spool.lanes), took_s=took_s)
         facts = DrainFacts(self._metrics)
+
+        async def keep(row: Row, refusal: RecordRefused) -> None:
+            assert refused is not None  # noqa: S101 -- else nobody calls this
+            await refused.keep(row.entry.source, row.entry.record, row.entry.received_at, refusal)
+
         self._drain = Drain(
-            self.spool, publish, self._holds, facts, rate=self._config.spool_drain_rate, refused=refused
+            self.spool,
+            publish,
+            self._holds,
+            facts,
+            rate=self._config.spool_drain_rate,
+            refused=keep if refused else None,
         )
         self._draining = asyncio.create_task(self._drain.run(), name="spool-drain")
         self._watch()

@@ -1,14 +1,15 @@
 """From the spool to the broker: in order per lane, a few lanes at a time, and never harder than a broker bears.
 
-A lane is a topic and a key. Its rows are published one after the other, and the next only when the one before was
-acknowledged: more at once would be faster and, when one of them fails, out of order. Lanes go side by side.
+A lane is a topic and a key. Its rows go to the publisher in runs, which keeps their order; the next run only when the
+one before was acknowledged. Lanes go side by side.
 
-A topic whose publish failed rests, and then one lane of it tries; the others follow when that one got through.
+A topic whose publish failed rests, and then one row of one lane tries; the others follow when that one got through.
+What one failure in the middle of a run leaves behind is published after the rows of that run which got through.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 from bridge.errors import PublishError, RecordRefused, SpoolError
@@ -67,8 +68,8 @@ class Drain:
             holds: rows to be left alone for now.
             facts: told what becomes of rows.
             rate: records per second at most, so that a broker that has just come back is not overrun.
-            refused: takes a record that the broker will never take; raises PublishError or SpoolError where it
-                cannot now. None: such a row stays, and its lane with it.
+            refused: takes a record that the broker will never take; raises PublishError where it cannot now. None: such
+                a row stays until the next start.
         """
         self._spool = spool
         self._publish = publish
@@ -176,24 +177,49 @@ class Drain:
     async def _publish_rows(self, lane: Lane, topic: _Topic) -> bool:
         """Whether there may be more to do."""
         rows = await self._spool.read(lane, _ROWS_AT_ONCE)
-        if self._gone and rows and all(row.seq in self._gone for row in rows):
+        fresh = [row for row in rows if row.seq not in self._gone] if self._gone else rows
+        if rows and not fresh:
             self._starved.add(lane)
             return False
-        for row in rows:
-            if row.seq in self._gone:
-                continue
+        run: list[Row] = []
+        for row in fresh:
             record = row.entry.record
-            if self._stopping or self._holds.waits(record):
-                return False  # whoever ends the hold wakes us
-            if record in self._holds and self._holds.forget(record):
-                self._facts.acknowledged_late()
-            else:
-                await self._pace.turn()
-                if not await self._publish_row(row, topic):
+            if record in self._holds:
+                if not await self._publish_run(run, topic, lane):
                     return True
-            self._gone.add(row.seq)
-            self._spool.delete([row]).add_done_callback(partial(self._deleted, row.seq, lane))
+                run = []
+                if self._holds.waits(record):
+                    return False  # whoever ends the hold wakes us
+                if self._holds.forget(record):
+                    self._facts.acknowledged_late()
+                    self._let_go(row, lane)
+                    continue
+            run.append(row)
+            if topic.pause_s and not await self._publish_run([run.pop()], topic, lane):
+                return True
+        if not await self._publish_run(run, topic, lane):
+            return True
         return bool(rows) and lane in self._spool.lanes  # without rows: those it counts are still being written
+
+    async def _publish_run(self, run: Sequence[Row], topic: _Topic, lane: Lane) -> bool:
+        """Hand rows to the publisher, in order; whether all are done with.
+
+        All at once: a publisher keeps the order of a key, and one row a round trip would let a busy lane grow for ever.
+        """
+        if not run:
+            return True
+        if self._stopping:
+            return False
+        await self._pace.turn(len(run))
+        done = await asyncio.gather(*(self._publish_row(row, topic) for row in run))
+        for row, taken in zip(run, done, strict=True):
+            if taken:
+                self._let_go(row, lane)
+        return all(done)
+
+    def _let_go(self, row: Row, lane: Lane) -> None:
+        self._gone.add(row.seq)
+        self._spool.delete([row]).add_done_callback(partial(self._deleted, row.seq, lane))
 
     def _deleted(self, seq: int, lane: Lane, deleted: "asyncio.Future[None]") -> None:
         if deleted.cancelled() or deleted.exception() is not None:
@@ -208,13 +234,15 @@ class Drain:
         record = row.entry.record
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                await self._publish(record)
-        except RecordRefused as error:
-            if self._refused is None:
-                self._failed(topic, row, error)
-                return False
-            await self._refused(row, error)
-            return True
+                try:
+                    await self._publish(record)
+                except RecordRefused as refusal:
+                    if self._refused is None:
+                        raise
+                    await self._refused(row, refusal)
+        except RecordRefused as refusal:
+            self._set_aside(row, refusal)
+            return False
         except (PublishError, TimeoutError) as error:
             self._failed(topic, row, error)
             return False
@@ -224,6 +252,14 @@ class Drain:
             self._wakeup.set()
         self._facts.drained(record.topic)
         return True
+
+    def _set_aside(self, row: Row, refusal: RecordRefused) -> None:
+        """Nobody takes the row, not even as a dead letter: it stays, since it was answered with success.
+
+        Its lane goes on without it.
+        """
+        self._gone.add(row.seq)
+        self._facts.refused(row.entry.record.topic, str(refusal))
 
     def _failed(self, topic: _Topic, row: Row, error: Exception) -> None:
         maybe_stored = isinstance(error, TimeoutError) or getattr(error, "maybe_stored", False)
@@ -247,9 +283,9 @@ class _Pace:
         self._burst_s = 0.25
         self._free_at = 0.0
 
-    async def turn(self) -> None:
-        """Return when the next record may go."""
+    async def turn(self, records: int) -> None:
+        """Return when so many records may go."""
         now = asyncio.get_running_loop().time()
-        self._free_at = max(self._free_at, now - self._burst_s) + self._interval_s
+        self._free_at = max(self._free_at, now - self._burst_s) + records * self._interval_s
         if self._free_at > now:
             await asyncio.sleep(self._free_at - now)

@@ -31,6 +31,11 @@ class DrainFacts:
         """Records of this topic cannot be drained, from now on."""
         self._log.warning("drain_waits", topic=topic, reason=reason)
 
+    def refused(self, topic: str, reason: str) -> None:
+        """A record will never be taken, and there are no dead letters: it stays in the spool."""
+        remedy = "set BRIDGE_DEAD_LETTER_TOPIC and start again: it then becomes a dead letter"
+        self._log.error("drain_refused", topic=topic, reason=reason, remedy=remedy)
+
     def recovered(self, topic: str) -> None:
         """They can again."""
         self._log.info("drain_goes_on", topic=topic)

@@ -1,6 +1,7 @@
 """The spool in a running bridge, in front of real brokers that are killed and frozen. More of it: tests/faults."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import time
@@ -10,13 +11,15 @@ from typing import Any
 
 import httpx
 import pytest
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from tests.brokers import NatsServer
 from tests.e2e.in_process import message
 from tests.e2e.test_dedup import counted
 from tests.kafka import KafkaServer
-from tests.kafka_operator import stored_in_kafka
+from tests.kafka_operator import KafkaOperator, stored_in_kafka
 from tests.processes import BridgeProcess, wait_until
+from tests.proxy import Proxy
 
 Make = Callable[..., BridgeProcess]
 DEADLINE_S = 1.5
@@ -169,6 +172,70 @@ def test_a_full_spool_is_said_and_refused_and_takes_again_when_it_was_drained(
     after = running.readiness()
     assert after is not None
     assert after["sources"]["chatlevel"]["seconds_until_first_loss"] is None
+
+
+def test_the_spool_of_a_stopped_instance_is_emptied_by_drain(bridge: Make, nats_up: NatsServer) -> None:
+    running = bridge(**spooling(nats_up.url)).start()
+    nats_up.kill()
+    posted = [post(running, number) for number in range(5)]
+    refused = running.cli("drain")
+    assert refused.returncode == 2
+    assert "in use by another bridge" in refused.stderr
+    assert running.stop() == 0
+    waited = running.cli("drain", "--timeout", "0.5")
+    assert (waited.returncode, waited.stdout) == (1, "0 published from the spool, 5 left.\n")
+    assert "cannot connect" in waited.stderr or "broker" in waited.stderr
+    nats_up.start()
+    drained = running.cli("drain")
+    assert (drained.returncode, drained.stdout) == (0, "5 published from the spool, 0 left.\n"), drained.stderr
+    assert ids_in_nats(running) == posted
+    assert running.cli("drain").stdout == "0 published from the spool, 0 left.\n"
+
+
+async def test_a_record_that_is_refused_when_the_spool_is_drained_becomes_a_dead_letter_and_its_lane_goes_on(
+    bridge: Make, kafka_process: KafkaServer
+) -> None:
+    running = bridge(**spooling(f"kafka://{kafka_process.bootstrap}")).start()
+    posted = [await asyncio.to_thread(post, running, 0)]
+    kafka_process.kill()
+    for number, text in ((1, "small"), (2, "x" * 20_000), (3, "small")):
+        answer = await asyncio.to_thread(running.post, body(number, text=text))
+        assert answer.status_code == 200
+        posted += answer.json()["ids"]
+    assert await asyncio.to_thread(running.stop) == 0
+    await asyncio.to_thread(kafka_process.start)
+    async with KafkaOperator(kafka_process.bootstrap) as operator:
+        async with asyncio.timeout(20):
+            while True:  # a broker that has just come back does not know its topics yet
+                with contextlib.suppress(UnknownTopicOrPartitionError):
+                    await operator.alter_topic(TOPIC, {"max.message.bytes": "5000"})
+                    break
+                await asyncio.sleep(0.2)
+    await asyncio.to_thread(running.start)
+    await asyncio.to_thread(wait_until, lambda: empty(running))
+    stored = await stored_in_kafka(kafka_process.bootstrap, TOPIC)
+    assert [json.loads(record.value)["id"] for record in stored] == [posted[0], posted[1], posted[3]]
+    (letter,) = await stored_in_kafka(kafka_process.bootstrap, "bridge.dead-letter")
+    assert json.loads(letter.value)["id"] == posted[2]
+    assert counted(running, "dead_letters") == 1
+
+
+async def test_a_lane_that_is_busy_catches_up_though_each_acknowledgement_takes_its_time(
+    bridge: Make, nats_up: NatsServer
+) -> None:
+    """One row a round trip would drain 50 a second here, while more than that come in."""
+    async with Proxy(int(nats_up.url.rpartition(":")[2])) as proxy:
+        proxy.down.delay_s = 0.02
+        running = await asyncio.to_thread(bridge(**spooling(proxy.url)).start)
+        proxy.blackhole()
+        for number in range(300):
+            await asyncio.to_thread(post, running, number)
+        proxy.heal()
+        number = 300
+        while not await asyncio.to_thread(empty, running):
+            await asyncio.gather(*(asyncio.to_thread(post, running, number + one) for one in range(4)))
+            number += 4
+            assert number < 3000, "it grows, or stays as it is"
 
 
 def test_two_bridges_on_one_spool_are_refused(bridge: Make, nats_up: NatsServer) -> None:
