@@ -170,10 +170,11 @@ class Bridge:
         spool = None if self.spooling is None else self.spooling.state()
         reasons = broker.reasons
         detours: tuple[str, ...] = ()
-        if spool is not None and spool.accepting:
-            reasons, detours = (), tuple(f"events go to the spool: {reason}" for reason in broker.reasons)
+        if spool is not None and not broker.ready:
+            detours = tuple(f"events go to the spool: {reason}" for reason in broker.reasons) if spool.accepting else ()
+            reasons = () if spool.accepting else (*broker.reasons, spool.reason or "the spool takes nothing")
         elif spool is not None and spool.reason is not None:
-            reasons = (*broker.reasons, spool.reason)
+            detours = (f"events would not go to the spool: {spool.reason}",)
         if self._phase != "running":
             reasons = (f"the bridge is {self._phase}", *reasons)
         open_sources = tuple(

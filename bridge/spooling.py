@@ -60,6 +60,8 @@ class Spooling:
         self._draining: asyncio.Task[None] | None = None
         self.known: dict[str, list[str]] = defaultdict(list)
         self.opened = Opened(0)
+        self._told = self.state()
+        self._telling: asyncio.TimerHandle | None = None
 
     @property
     def detour(self) -> Detour:
@@ -110,9 +112,23 @@ class Spooling:
         )
         self._draining = asyncio.create_task(self._drain.run(), name="spool-drain")
         self._watch()
+        self.failed.add_done_callback(lambda failed: spool_facts.failed(str(failed.result())))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Each second: a line for what has changed."""
+        state, told = self.state(), self._told
+        if state.reason != told.reason and not self.failed.done():
+            spool_facts.refusing(state.reason) if state.reason is not None else spool_facts.accepting()
+        if state.warning is not None and told.warning is None:
+            spool_facts.warned(state.warning)
+        self._told = state
+        self._telling = asyncio.get_running_loop().call_later(1, self._tell)
 
     async def stop(self) -> None:
         """Finish what is on its way, and let go of the directory. What is left is drained at the next start."""
+        if self._telling is not None:
+            self._telling.cancel()
         if self._draining is not None:
             self._draining.cancel()
             await asyncio.wait([self._draining])

@@ -15,6 +15,7 @@ from bridge.errors import SpoolError
 from bridge.ingest import outcomes
 from bridge.ingest.answers import answer
 from bridge.ingest.dead_letters import Keeper
+from bridge.ingest.deadline import Deadline
 from bridge.ingest.letters import Kept
 from bridge.ingest.outcomes import Outcome
 from bridge.ingest.pipeline import Prepared
@@ -112,10 +113,10 @@ class Arrival:
         self.counted = True
 
 
-async def answer_late(arrival: Arrival) -> None:
+async def answer_late(arrival: Arrival, deadline: Deadline) -> None:
     """Answer at the deadline, while publishes of the delivery go on."""
     try:
-        await spool(arrival)
+        await spool(arrival, deadline)
     except Rejected as rejected:
         await reject(arrival, rejected)
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is ours
@@ -125,7 +126,7 @@ async def answer_late(arrival: Arrival) -> None:
         await accept(arrival)
 
 
-async def spool(arrival: Arrival) -> None:
+async def spool(arrival: Arrival, deadline: Deadline) -> None:
     """Return when what the broker has not acknowledged is in the spool.
 
     Raises:
@@ -137,7 +138,7 @@ async def spool(arrival: Arrival) -> None:
         raise Rejected(outcomes.DEADLINE_EXCEEDED, detail)
     try:
         async with asyncio.timeout(entrance.spool_s):
-            await entrance.keeper.spool_missing(arrival.prepared)
+            await entrance.keeper.spool_missing(arrival.prepared, deadline)
     except TimeoutError:
         detail = f"neither the broker nor the spool has the event within {entrance.deadline_s:g} s"
         raise Rejected(outcomes.DEADLINE_EXCEEDED, detail) from None

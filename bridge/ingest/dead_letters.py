@@ -102,9 +102,9 @@ class Keeper:
             return [*items, letter]
         return items
 
-    async def spool_missing(self, items: Sequence[Prepared | Kept]) -> None:
+    async def spool_missing(self, items: Sequence[Prepared | Kept], deadline: Deadline) -> None:
         """See `DedupTable.spool_missing`."""
-        await self._dedup.spool_missing(items)
+        await self._dedup.spool_missing(items, deadline)
 
     def _without_unknown(self, prepared: list[Prepared], delivery: Delivery) -> list[Prepared | Kept]:
         assert self._unknown is not None  # noqa: S101 -- the caller asked

@@ -22,6 +22,8 @@ class Deadline:
         publishing: how many publishes of its own are on their way; none: the deadline ends the delivery.
         missed: the answer is given by somebody else; the delivery goes on and must not answer again.
         late_answer: then, what gives it: to be awaited before the delivery ends.
+        new: of a delivery with several records, whether each is durable by it; None: it may be missing.
+        told: whether its events were counted.
     """
 
     __slots__ = (
@@ -34,7 +36,9 @@ class Deadline:
         "_timer",
         "late_answer",
         "missed",
+        "new",
         "publishing",
+        "told",
     )
 
     _task: asyncio.Task[object]
@@ -55,6 +59,8 @@ class Deadline:
         self._on_missed = on_missed
         self.missed = self._cancelled = False
         self.publishing = 0
+        self.new: list[bool | None] = []
+        self.told = False
         self.late_answer: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:

@@ -89,11 +89,12 @@ class DedupTable:
             SpoolError: it was not taken by the spool either.
         """
         if len(prepared) == 1 and len(prepared[0].records) == 1:
-            if await self._publish_one(prepared[0].records[0], deadline):
+            if await self._publish_one(prepared[0].records[0], deadline) and not deadline.told:
+                deadline.told = True
                 self._tell_published(prepared[0])
             return
         records = [record for item in prepared for record in item.records]
-        new: list[bool | None] = [None] * len(records)  # None: it may be missing
+        new = deadline.new = [None] * len(records)
 
         async def publish_quietly(index: int) -> PublishError | SpoolError | None:
             """One failed record must not cancel the others."""
@@ -107,7 +108,8 @@ class DedupTable:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(publish_quietly(index)) for index in range(len(records))]
         finally:
-            if self._detour is None or not deadline.missed:  # else `spool_missing` has told
+            if not deadline.told:
+                deadline.told = True
                 self._tell_several(prepared, new)
         if errors := [error for task in tasks if (error := task.result())]:
             raise next((error for error in errors if not isinstance(error, RecordRefused)), errors[0])
@@ -115,7 +117,7 @@ class DedupTable:
             if not item.records and isinstance(item, Prepared):
                 self._facts.dropped(item.event, item.label)
 
-    async def spool_missing(self, prepared: Sequence[Prepared | Kept]) -> None:
+    async def spool_missing(self, prepared: Sequence[Prepared | Kept], deadline: Deadline) -> None:
         """The deadline has come: return when what is not durable yet is in the spool. The caller owns the time.
 
         Raises:
@@ -134,19 +136,20 @@ class DedupTable:
             await asyncio.wait(written)
             for future in written:
                 future.result()
-        keys = set(missing)
-        for item in prepared:
-            if any(_key(record.dedup_id) in keys for record in item.records):
-                self._tell_published(item)
+        if not deadline.told:
+            deadline.told = True
+            new = deadline.new or [None] * len(records)
+            in_spool = [True if key in missing else done for (key, _record), done in zip(records, new, strict=True)]
+            self._tell_several(prepared, in_spool)
 
     async def _publish_one(self, record: Record, deadline: Deadline) -> bool:
         """Return when the record is durable; whether it was not before."""
         key = _key(record.dedup_id)
-        if self._seen.see(key) or (key in self._in_flight and await self._shared(key)):
+        detour = self._detour
+        if self._seen.see(key) or (key in self._in_flight and await self._joined(key)):
             self._facts.duplicate()
             return False
         self._in_flight.add(key)
-        detour = self._detour
         if detour is not None and detour.takes(record):
             await self._around(key, record)
             return True
@@ -183,8 +186,9 @@ class DedupTable:
 
     async def _around(self, key: bytes, record: Record) -> None:
         """The broker does not take it: into the spool."""
+        written = self._writing.get(key)  # an equal delivery's deadline may have come before
         try:
-            await self._write({key: record})
+            await (self._write({key: record}) if written is None else asyncio.shield(written))
         except BaseException as error:
             shared = error if isinstance(error, SpoolError) else BrokerUnavailable("an equal delivery was not taken")
             self._fail(key, record, shared)
@@ -203,7 +207,7 @@ class DedupTable:
         assert self._detour is not None  # noqa: S101 -- as in `spool_missing`
         failed = written.cancelled() or written.exception() is not None
         for key, record in records.items():
-            del self._writing[key]
+            self._writing.pop(key, None)
             if failed:
                 self._detour.holds.forget(record)
             else:
@@ -211,13 +215,25 @@ class DedupTable:
                 if not self._seen.see(key):
                     self._seen.add(key)
 
+    async def _joined(self, key: bytes) -> bool:
+        """Whether somebody else has made the record durable; not: nobody is at it any more."""
+        while key in self._in_flight:
+            if await self._shared(key):
+                return True
+        return self._seen.see(key)
+
     async def _shared(self, key: bytes) -> bool:
-        """True when another delivery's publish has made the record durable."""
+        """True when another delivery has made the record durable; False: it has not, and there is a spool."""
         result = self._awaited.get(key)
         if result is None:
             result = self._awaited[key] = asyncio.get_running_loop().create_future()
         await asyncio.wait([result])
-        result.result()
+        try:
+            result.result()
+        except PublishError as error:
+            if self._detour is None or not error.retriable:
+                raise
+            return self._seen.see(key)  # in the spool by the other's deadline; or else it is ours to bring there
         return True
 
     def _fail(self, key: bytes, record: Record, error: PublishError | SpoolError) -> None:

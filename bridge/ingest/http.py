@@ -156,7 +156,7 @@ class Ingest:
                 detail = f"the body did not arrive within {entrance.deadline_s - entrance.spool_s:g} s"
                 raise Rejected(outcomes.BODY_TIMEOUT, detail) from None
             if not deadline.missed:
-                await spool(arrival)
+                await spool(arrival, deadline)
         except (UndecodableBody, DeviceNotAllowed, PublishError, SpoolError) as error:
             raise Rejected(_outcome_of(error), str(error)) from error
 
@@ -167,7 +167,7 @@ class Ingest:
         self.late.add(deadline)
         self.in_flight -= 1
         arrival.counted = False
-        return asyncio.create_task(answer_late(arrival), name="late-answer")
+        return asyncio.create_task(answer_late(arrival, deadline), name="late-answer")
 
 
 async def _read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:

@@ -6,8 +6,9 @@ of a publish that was late.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from bridge.publishers.base import Record
 from bridge.spool.model import Entry, Lane
@@ -83,7 +84,7 @@ class Detour:
             (record.topic, record.key) in self._lanes or self.holds.late(record.topic)
         )
 
-    def append(self, source: str, records: Iterable[Record]) -> asyncio.Future[Sequence[int]]:
+    def append(self, source: str, records: Collection[Record]) -> asyncio.Future[Sequence[int]]:
         """Write records; from this moment on newer ones of their keys queue behind them.
 
         Returns:
@@ -92,8 +93,12 @@ class Detour:
         now = datetime.now(UTC)
         entries = [Entry(source, record, now) for record in records]
         written = self._spool.append(entries)
-        written.add_done_callback(lambda _: self._wake([(entry.record.topic, entry.record.key) for entry in entries]))
+        written.add_done_callback(partial(self._written, [(record.topic, record.key) for record in records]))
         return written
+
+    def _written(self, lanes: Iterable[Lane], written: asyncio.Future[Sequence[int]]) -> None:
+        if not written.cancelled() and written.exception() is None:
+            self._wake(lanes)
 
     def ended(self, record: Record, *, stored: bool) -> None:
         """A late publish has ended, whichever way."""

@@ -220,7 +220,7 @@ class Spool:
 
     def _upkeep(self, *, quiet: bool) -> Upkeep | None:
         unmerged = self._usage.unmerged_pages
-        overdue = unmerged >= _MERGE_PAGES
+        overdue = unmerged >= _MERGE_PAGES and self._now() >= self._disk_full_until  # else it would try without a pause
         if not (self._upkeep_due or overdue):
             return None
         idle, self._idle = self._idle and quiet, quiet

@@ -86,7 +86,9 @@ def test_every_example_of_the_help_runs(
         assert program == "webhook-bridge"
         if arguments[0] == "tail" and "--count" not in arguments:
             arguments += ["--count", "1", *([] if "--since" in arguments else ["--all"])]  # else it follows for ever
-        result = run_here(*arguments, env=running.env)
+        # `drain` is for an instance that was stopped
+        stopped = {"BRIDGE_DATA_DIR": str(tmp_path / "stopped"), "BRIDGE_BROKER": running.nats_url}
+        result = run_here(*arguments, env=running.env | (stopped if arguments[0] == "drain" else {}))
         assert result.exit_code == 0, f"{example.line}: {result.output}"
 
 

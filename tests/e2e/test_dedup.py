@@ -102,7 +102,7 @@ def test_ids_of_rows_that_the_spool_has_lost_are_forgotten_so_that_their_retries
         assert running.post(body).status_code == 200
         data = Path(running.env["BRIDGE_DATA_DIR"])
         wait_until(lambda: any(path.stat().st_size for path in (data / "seen").glob("*/*.ids")))
-        wait_until((data / "spool" / "totals.json").exists)
+        wait_until(lambda: b'"accepted":1' in (data / "spool" / "totals.json").read_bytes())
         running.stop(signal.SIGKILL)
         for path in (data / "spool").glob("spool.db*"):
             path.write_bytes(b"")

@@ -231,11 +231,12 @@ async def test_a_lane_that_is_busy_catches_up_though_each_acknowledgement_takes_
         for number in range(300):
             await asyncio.to_thread(post, running, number)
         proxy.heal()
-        number = 300
-        while not await asyncio.to_thread(empty, running):
+        number, rows = 300, 300
+        while rows > 50:
             await asyncio.gather(*(asyncio.to_thread(post, running, number + one) for one in range(4)))
             number += 4
-            assert number < 3000, "it grows, or stays as it is"
+            rows = (await asyncio.to_thread(spool, running))["rows"]
+            assert number < 2000, f"{rows} rows: it grows, or stays as it is"
 
 
 def test_two_bridges_on_one_spool_are_refused(bridge: Make, nats_up: NatsServer) -> None:
