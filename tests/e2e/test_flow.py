@@ -194,7 +194,7 @@ def test_a_source_that_asks_for_no_proof_is_named_in_readiness(bridge: Make) -> 
     state = running.readiness()
     assert state
     assert "VERIFY=none" in state["warnings"][0]
-    assert state["sources"] == {"chatlevel": {"verify": "none"}}
+    assert state["sources"] == {"chatlevel": {"verify": "none", "seconds_until_first_loss": None}}
 
 
 def test_the_listener_speaks_tls_where_told_to(bridge: Make, certificate: tuple[str, str, str]) -> None:
