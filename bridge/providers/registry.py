@@ -27,6 +27,7 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "stripe": "bridge.providers.stripe:Stripe",
         "svix": "bridge.providers.svix:Svix",
         "telegram": "bridge.providers.telegram:Telegram",
+        "whatsapp-cloud": "bridge.providers.whatsapp_cloud:WhatsAppCloud",
     }
 )
 """Our own: name -> module and class."""

@@ -19,7 +19,7 @@ from bridge.events.messaging import Contact
 from bridge.providers import PROVIDERS
 from tests.examples.conftest import EXAMPLES, Example
 from tests.examples.modules import load
-from tests.processes import BridgeProcess, wait_until
+from tests.processes import BridgeProcess, run_here, wait_until
 
 FOLDER = EXAMPLES / "auto-replies"
 auto_replies = load(FOLDER / "auto_replies.py")
@@ -103,6 +103,24 @@ def test_a_posted_message_gets_one_answer_whatever_comes_again(replies: Replies)
     another = replies.send()
     second.says(f"{another} sent")
     assert replies.statuses() == [200, 200]
+
+
+def test_it_runs_unchanged_on_the_messages_of_another_gateway(
+    example: Callable[..., Example], bridge: Callable[..., BridgeProcess], api: Any, tmp_path: Path
+) -> None:
+    """That is what a common vocabulary is for: the source is called as before, its provider is WhatsApp Cloud."""
+    running = bridge(BRIDGE_SOURCES="chatlevel=whatsapp-cloud")
+    del running.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]  # it signs
+    running.start()
+    started = example(
+        "auto-replies", running, CHATLEVEL_API=api.url, CHATLEVEL_API_KEY=api.key, LEDGER=str(tmp_path / "ledger")
+    )
+    started.says("answering")
+    sent = run_here("send", "message.received", env=running.env)
+    assert sent.exit_code == 0, sent.output
+    started.says(" sent")
+    ((_at, *request),) = api.requests
+    assert request == [200, "5511912340000@s.whatsapp.net"]
 
 
 def test_what_was_surely_not_sent_is_tried_again_when_the_api_says(replies: Replies) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from bridge.config import SourceConfig, variables
 from bridge.config.helm import helm_config, helm_defaults, helm_definitions, helm_secrets, helm_source
+from bridge.config.variables import built_in_variables
 from tests.generated_chart import CHART
 
 # Values of their own in the chart, or nothing that a pod may choose.
@@ -28,7 +29,8 @@ def test_every_setting_is_in_the_chart_once() -> None:
     own = [*definitions["sourceConfig"]["properties"], *definitions["sourceSecrets"]["properties"]]
     names = [variable.name for variable in variables() if variable.owner is not SourceConfig]
     assert sorted(shared + [f"BRIDGE_{name}" for name in OWNED]) == sorted(names)
-    assert sorted(own) == sorted(variable.field.upper() for variable in variables(SourceConfig))
+    of_sources = [*variables(SourceConfig), *(variable for variable, _ in built_in_variables())]
+    assert sorted(own) == sorted(variable.field.upper() for variable in of_sources)
 
 
 def test_no_secret_can_be_a_plain_value() -> None:
