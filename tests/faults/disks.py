@@ -64,7 +64,7 @@ class Disk:
 
 
 class FailingSync:
-    """Runs a command whose fsync and fdatasync fail or kill from some call on; each thread counts its own."""
+    """Runs a command whose fsync and fdatasync fail, kill or take long from some call on, by each thread."""
 
     def __init__(self, log: Path, what: str) -> None:
         """Not run yet.
@@ -79,5 +79,5 @@ class FailingSync:
 
     def first_failure(self) -> float | None:
         """When, in unix time."""
-        found = re.search(r"^\d+ +(\S+) .*\(INJECTED\)", self._log.read_text(), re.MULTILINE)
+        found = re.search(r"^\d+ +(\S+) .*\((INJECTED|DELAYED)\)", self._log.read_text(), re.MULTILINE)
         return None if found is None else float(found[1])

@@ -16,6 +16,7 @@ from tests.processes import wait_until
 MIB = 1024 * 1024
 MIN_FREE_MIB = 16
 CALLS = 9
+SLOW_S = 0.3
 
 
 @pytest.fixture
@@ -77,6 +78,23 @@ async def test_row_21_an_fsync_of_the_spool_fails(stage: MakeStage, kind: str, t
     assert sent_after
     assert not any(attempt.succeeded for attempt in sent_after)
     assert not verdict.given_up
+
+
+async def test_row_21_no_success_before_the_fsync_has_returned(stage: MakeStage, tmp_path: Path) -> None:
+    slow = FailingSync(tmp_path / "calls", f"delay_enter={round(SLOW_S * 1e6)}:when=20+")
+    row = stage("nats", spool=True, within=slow.within)
+    await row.start_bridge()
+    async with Chatlevel(row.bridge.url) as provider:
+        await row.kill_brokers()
+        began = await asyncio.to_thread(wait_until, slow.first_failure)
+        spooling = time.monotonic() - (time.time() - began)
+        await provider.more_acknowledged(100)
+        await row.start_brokers()
+        back = time.monotonic()
+        await row.judge(provider)
+    spooled = [attempt for attempt in provider.attempts() if attempt.sent > spooling and attempt.ended < back]
+    assert len(spooled) > 50
+    assert min(attempt.ended - attempt.sent for attempt in spooled) > SLOW_S
 
 
 def truncate(path: Path) -> None:
