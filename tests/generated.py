@@ -25,6 +25,7 @@ from bridge.providers.base import Provider
 from bridge.providers.proof import URL_TOKEN
 from bridge.telemetry.metrics import METRICS
 from tests.generated_chart import chart_files, replaced
+from tests.generated_delivery import proofs_table, truth_table
 from tests.generated_licences import licences_table
 from tests.generated_typescript import typescript
 from tests.providers.goldens import outputs
@@ -134,6 +135,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "topics": topics_table,
         "commands": commands_table,
     },
+    "docs/delivery.md": {"truth": truth_table, "proofs": proofs_table},
     "docs/licences.md": {"licences": licences_table},
     "docs/metrics.md": {"metrics": metrics_table},
     "docs/providers.md": {
