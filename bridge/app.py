@@ -119,8 +119,8 @@ class Bridge:
                 self.spooling = spooling = Spooling(config, self.metrics)
                 await spooling.start(publisher.publish, self._refused_records(publisher))
                 undo.push_async_callback(spooling.stop)
-                if spooling.opened.lost and self._kept_ids is not None:
-                    self._kept_ids.forget()  # of rows that are gone, too: their retries are published
+                if self._kept_ids is not None:
+                    self._kept_ids.trust(lost=spooling.state().totals.lost)
             await self._serve(publisher, listener, ops_listener)
             if self._kept_ids is not None:
                 self._kept_ids.start()

@@ -45,9 +45,24 @@ class KeptIds:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def forget(self) -> None:
-        """Restore none of them: records are gone whose ids may be here, and their retries must be published."""
-        self._trusted = False
+    def trust(self, *, lost: int) -> None:
+        """Restore none of them if the spool has lost records since: their ids may be here, and retries be dropped.
+
+        The number is kept beside the ids, and written when they are gone: whoever opens the spool first, and whenever
+        a start is cut off, no later one trusts them again.
+
+        Args:
+            lost: how many records the spool has ever lost.
+        """
+        marker = self._directory / "lost"
+        with self._told():
+            if int(marker.read_text() if marker.exists() else 0) == lost:
+                return
+            self._trusted = False
+            for _number, path in _files(self._directory, "*/*.ids"):
+                path.unlink()
+            marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            marker.write_text(f"{lost}")
 
     def restore(self, source: str, seen: SeenIds, *, window_s: float, now: float) -> None:
         """Have the table remember what is here of its source, and from now on keep what it collects.
@@ -119,13 +134,13 @@ class KeptIds:
         """A disk that fails costs duplicates after a restart, and no event now."""
         try:
             yield
-        except OSError as error:
-            if self._failing != (reason := error.strerror or type(error).__name__):
+        except (OSError, ValueError) as error:
+            if self._failing != (reason := getattr(error, "strerror", None) or type(error).__name__):
                 self._facts.ids_not_kept(reason)
             self._failing = reason
 
 
-def _files(folder: Path) -> Iterator[tuple[int, Path]]:
-    for path in folder.glob("*.ids"):
+def _files(folder: Path, pattern: str = "*.ids") -> Iterator[tuple[int, Path]]:
+    for path in folder.glob(pattern):
         if path.stem.isdecimal():
             yield int(path.stem), path

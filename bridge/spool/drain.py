@@ -8,7 +8,7 @@ What one failure in the middle of a run leaves behind is published after the row
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
@@ -83,6 +83,7 @@ class Drain:
         self._woken: set[Lane] = set()  # while active
         self._gone: set[int] = set()  # seqs of rows that are published, and whose delete is not through
         self._starved: set[Lane] = set()  # lanes that showed nothing else
+        self._aside: Counter[Lane] = Counter()  # rows that nobody takes
         self._wakeup = asyncio.Event()
         self._stopping = False
         self.wake(spool.lanes)
@@ -176,7 +177,7 @@ class Drain:
 
     async def _publish_rows(self, lane: Lane, topic: _Topic) -> bool:
         """Whether there may be more to do."""
-        rows = await self._spool.read(lane, _ROWS_AT_ONCE)
+        rows = await self._spool.read(lane, _ROWS_AT_ONCE + self._aside[lane])
         fresh = [row for row in rows if row.seq not in self._gone] if self._gone else rows
         if rows and not fresh:
             self._starved.add(lane)
@@ -211,10 +212,10 @@ class Drain:
         if self._stopping:
             return False
         await self._pace.turn(len(run))
-        done = await asyncio.gather(*(self._publish_row(row, topic) for row in run))
-        for row, taken in zip(run, done, strict=True):
-            if taken:
-                self._let_go(row, lane)
+        done = await asyncio.gather(*(self._publish_row(row, topic, lane) for row in run), return_exceptions=True)
+        for fault in done:
+            if isinstance(fault, BaseException):
+                raise fault
         return all(done)
 
     def _let_go(self, row: Row, lane: Lane) -> None:
@@ -229,7 +230,7 @@ class Drain:
             self._starved.discard(lane)
             self.wake([lane])
 
-    async def _publish_row(self, row: Row, topic: _Topic) -> bool:
+    async def _publish_row(self, row: Row, topic: _Topic, lane: Lane) -> bool:
         """Whether the row is done with."""
         record = row.entry.record
         try:
@@ -241,7 +242,7 @@ class Drain:
                         raise
                     await self._refused(row, refusal)
         except RecordRefused as refusal:
-            self._set_aside(row, refusal)
+            self._set_aside(row, refusal, lane)
             return False
         except (PublishError, TimeoutError) as error:
             self._failed(topic, row, error)
@@ -251,14 +252,16 @@ class Drain:
             self._facts.recovered(record.topic)
             self._wakeup.set()
         self._facts.drained(record.topic)
+        self._let_go(row, lane)
         return True
 
-    def _set_aside(self, row: Row, refusal: RecordRefused) -> None:
+    def _set_aside(self, row: Row, refusal: RecordRefused, lane: Lane) -> None:
         """Nobody takes the row, not even as a dead letter: it stays, since it was answered with success.
 
         Its lane goes on without it.
         """
         self._gone.add(row.seq)
+        self._aside[lane] += 1
         self._facts.refused(row.entry.record.topic, str(refusal))
 
     def _failed(self, topic: _Topic, row: Row, error: Exception) -> None:
@@ -271,6 +274,8 @@ class Drain:
         self._rest(topic)
 
     def _rest(self, topic: _Topic) -> None:
+        if asyncio.get_running_loop().time() < topic.not_before:
+            return  # of one run many may fail
         topic.pause_s = min(max(topic.pause_s * 2, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         topic.not_before = asyncio.get_running_loop().time() + topic.pause_s
 

@@ -68,7 +68,7 @@ class Spool:
         self._job: asyncio.Future[Done] | None = None
         self._usage = Usage()
         self._pending_bytes = 0  # appended and not yet part of the usage
-        self._open = False
+        self._open = self._closed = False
         self._stuck = False  # deletes wait for room
         self._disk_full_until = 0.0
         self._durable_at: float | None = None
@@ -184,6 +184,9 @@ class Spool:
 
     async def close(self) -> None:
         """Finish what was handed over, and let go of the directory. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         was_open, self._open = self._open, False
         if self._timer is not None:
             self._timer.cancel()

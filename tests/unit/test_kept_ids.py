@@ -29,7 +29,7 @@ class Process:
         wall: float = START,
         max_ids: int = 10_000,
         source: str = "shop1",
-        trusted: bool = True,
+        lost: int = 0,
     ) -> None:
         self.now = 50.0
         self.wall = wall
@@ -43,8 +43,7 @@ class Process:
             collect=True,
         )
         self.kept = KeptIds(folder, Facts(Metrics()), wall_clock=lambda: self.wall)
-        if not trusted:
-            self.kept.forget()
+        self.kept.trust(lost=lost)
         self.kept.restore(source, self.seen, window_s=WINDOW_S, now=self.now)
 
     async def passes(self, seconds: float) -> None:
@@ -209,11 +208,20 @@ async def test_when_rows_are_lost_all_is_forgotten_so_that_retries_are_published
     first = Process(tmp_path)
     first.seen.add(key(1))
     await first.flush()
-    second = Process(tmp_path, trusted=False)
+    second = Process(tmp_path, lost=3)
     assert second.sees(1) == [False]
     second.seen.add(key(2))
     await second.flush()
-    assert Process(tmp_path).sees(1, 2) == [False, True]
+    assert Process(tmp_path, lost=3).sees(1, 2) == [False, True]
+
+
+async def test_what_was_lost_is_not_trusted_by_a_later_start_either(tmp_path: Path) -> None:
+    """The spool says it once: a start that is cut off, or `drain`, may have been the one that heard it."""
+    first = Process(tmp_path)
+    first.seen.add(key(1))
+    await first.flush()
+    Process(tmp_path, lost=3)  # killed before it wrote anything
+    assert Process(tmp_path, lost=3).sees(1) == [False]
 
 
 async def test_a_disk_that_fails_costs_nothing_but_memory_over_restarts(tmp_path: Path) -> None:

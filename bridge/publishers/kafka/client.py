@@ -55,7 +55,13 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not ty
         client = self.client
         client.cluster.update_metadata(metadata)
         client._sync_task = asyncio.create_task(client._md_synchronizer())  # noqa: SLF001
-        await self._sender.start()
+        # A broker that is not yet ready to give a producer id makes the library ask for metadata, and having no topics
+        # means all that the cluster has. What we came with is as new as can be.
+        client.force_metadata_update = _know_enough
+        try:
+            await self._sender.start()
+        finally:
+            del client.force_metadata_update
         self._sender.sender_task.add_done_callback(lambda _task: self._on_death())
 
     async def ask(self, request: Any, *, node: int | None = None, timeout_s: float = 1.0) -> Any:  # noqa: ANN401 -- the library's requests
@@ -112,6 +118,10 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not ty
         self._told_of_close(connection, reason)
         if not self._closed:
             self._on_disconnect()
+
+
+async def _know_enough() -> bool:
+    return True
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
