@@ -116,6 +116,9 @@ export interface Contact {
 }
 
 /** The sender's own payload, as it sent it. */
+export type GenericPayload = { [name: string]: unknown };
+
+/** The sender's own payload, as it sent it. */
 export type GithubPayload = { [name: string]: unknown };
 
 /** A message was deleted for everybody. */
@@ -228,6 +231,9 @@ export interface Unknown {
   extra?: { [name: string]: unknown };
 }
 
+export type GenericEvent =
+  | CloudEvent<`generic.${string}.v1`, GenericPayload>;
+
 export type GithubEvent =
   | CloudEvent<`github.${string}.v1`, GithubPayload>;
 
@@ -265,6 +271,7 @@ export type TelegramEvent =
 
 /** What a record's value is, unless BRIDGE_EVENT_FORMAT=binary. */
 export type BridgeEvent =
+  | GenericEvent
   | GithubEvent
   | MessagingEvent
   | ShopifyEvent

@@ -20,6 +20,7 @@ GROUP = "webhook_bridge.providers"
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
         "chatlevel": "bridge.providers.chatlevel:Chatlevel",
+        "generic": "bridge.providers.generic:Generic",
         "github": "bridge.providers.github:GitHub",
         "shopify": "bridge.providers.shopify:Shopify",
         "slack": "bridge.providers.slack:Slack",

@@ -12,7 +12,7 @@ import stripe
 from tests.generated import ROOT
 from tests.processes import BridgeProcess, run_here, wait_until
 
-PRESETS = ("github", "slack", "stripe", "shopify", "telegram", "standard-webhooks", "svix")
+PRESETS = ("generic", "github", "slack", "stripe", "shopify", "telegram", "standard-webhooks", "svix")
 STRIPE = "whsec_canary_5f2e8b1c9d7a4036"
 CANARY = "canary-in-a-body-that-is-not-proven"
 
@@ -62,6 +62,7 @@ def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProc
     weather = running.cli("send", "--source", "weather")
     assert weather.returncode == 0, weather.stderr
     assert {message.subject for message in running.stored()} == {
+        "events.generic.thing.created",
         "events.github.push",
         "events.slack.message",
         "events.stripe.customer.created",
