@@ -32,7 +32,7 @@ def measure_round(systems: list[System], broker: Broker, *, connections: int, se
     """Each system once, in this order."""
     found = {system.name: run_load(system, broker, connections=connections, seconds=seconds) for system in systems}
     broker.empty()
-    return report.Round(connections, found["floor"], found["bridge"])
+    return report.Round(connections, found["floor"], found["bridge"], found["spool"])
 
 
 @click.command()
@@ -68,7 +68,8 @@ def main(
                     run_load(measured, broker, connections=profiled, seconds=seconds)
                 click.echo(f"## Where the time goes: {kind}, {profiled} connections\n\n{profile.table(lines)}\n")
                 continue
-            systems = [stack.enter_context(floor_of(broker, "none" if bare else kind)), measured]
+            spooling = stack.enter_context(bridge(folder, broker, spool=True))
+            systems = [stack.enter_context(floor_of(broker, "none" if bare else kind)), measured, spooling]
             found = []
             for number in range(rounds):
                 for count in connections:

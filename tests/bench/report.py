@@ -15,22 +15,28 @@ __all__ = ["Round", "about", "noise", "parts_table", "whole_table"]
 
 
 class Round(msgspec.Struct, frozen=True):
-    """Floor and bridge, measured one right after the other."""
+    """Floor, bridge and bridge with a spool, measured one right after the other."""
 
     connections: int
     floor: Measured
     bridge: Measured
+    spool: Measured
 
 
 def whole_table(rounds: Sequence[Round]) -> str:
     """A row for each number of connections."""
+    # A ratio is of one round by itself: what slowed the machine down slowed both.
     rows = [
         "| connections | | req/s | CPU µs/event | p50 ms | p99 ms |",
         "|---|---|---|---|---|---|",
     ]
     for connections in sorted({each.connections for each in rounds}):
         chosen = [each for each in rounds if each.connections == connections]
-        for name, measured in (("floor", [x.floor for x in chosen]), ("bridge", [x.bridge for x in chosen])):
+        for name, measured in (
+            ("floor", [x.floor for x in chosen]),
+            ("bridge", [x.bridge for x in chosen]),
+            ("with a spool", [x.spool for x in chosen]),
+        ):
             cells = (
                 _spread((x.per_second for x in measured), ",.0f"),
                 _spread((x.cpu_us for x in measured), ".0f"),
@@ -38,8 +44,12 @@ def whole_table(rounds: Sequence[Round]) -> str:
                 _spread((x.p99_ms for x in measured), ".1f"),
             )
             rows.append(f"| {connections} | {name} | {' | '.join(cells)} |")
-        ratios = (_ratios(chosen, get) for get in _RATIOS)
-        rows.append(f"| {connections} | bridge / floor | {' | '.join(_spread(ratio, '.2f') for ratio in ratios)} |")
+        for name, pairs in (
+            ("bridge / floor", [(x.bridge, x.floor) for x in chosen]),
+            ("with / without a spool", [(x.spool, x.bridge) for x in chosen]),
+        ):
+            ratios = (_spread((get(one) / get(other) for one, other in pairs), ".2f") for get in _RATIOS)
+            rows.append(f"| {connections} | {name} | {' | '.join(ratios)} |")
     return "\n".join(rows)
 
 
@@ -60,9 +70,9 @@ def parts_table(parts: dict[str, list[float]]) -> str:
 def noise(rounds: Sequence[Round]) -> str:
     """What else the machine did meanwhile, memory, failures."""
     cores = os.cpu_count() or 1
-    others = [each.other_cpu_s / each.seconds / cores * 100 for x in rounds for each in (x.floor, x.bridge)]
-    load = max(each.own_cpu_s / each.seconds * 100 for x in rounds for each in (x.floor, x.bridge))
-    failed = sum(each.failed for x in rounds for each in (x.floor, x.bridge))
+    others = [each.other_cpu_s / each.seconds / cores * 100 for x in rounds for each in (x.floor, x.bridge, x.spool)]
+    load = max(each.own_cpu_s / each.seconds * 100 for x in rounds for each in (x.floor, x.bridge, x.spool))
+    failed = sum(each.failed for x in rounds for each in (x.floor, x.bridge, x.spool))
     memory = [x.bridge.rss_mib for x in rounds]
     return (
         f"Other processes took {_spread(others, '.0f')} % of the machine; the load generator at most {load:.0f} % of a "
@@ -83,11 +93,6 @@ def about(broker: str, *, seconds: float, rounds: int) -> str:
         f"{BODY_BYTES} bytes. Broker: {broker}. Python {platform.python_version()}, {versions}, {os.cpu_count()} cores,"
         f" commit {commit or 'unknown'}. Floor: a bare ASGI handler mounted by litestar, and the client's own publish."
     )
-
-
-def _ratios(rounds: Iterable[Round], get: Callable[[Measured], float]) -> list[float]:
-    """Of each round by itself: what slowed the machine down slowed both."""
-    return [get(each.bridge) / get(each.floor) for each in rounds]
 
 
 def _spread(values: Iterable[float], form: str) -> str:

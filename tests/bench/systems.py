@@ -33,7 +33,7 @@ class System(msgspec.Struct, frozen=True):
     """A server that takes webhooks.
 
     Attributes:
-        name: `floor` or `bridge`.
+        name: `floor`, `bridge` or `spool`.
         port: where it listens.
         path: of its webhook.
         pid: of its process.
@@ -136,13 +136,14 @@ BROKERS = {"nats": _nats, "kafka": _kafka}
 
 
 @contextlib.contextmanager
-def bridge(folder: Path, broker: Broker) -> Iterator[System]:
-    """The bridge as its users run it."""
-    process = BridgeProcess(folder / "bridge", **broker.settings)
+def bridge(folder: Path, broker: Broker, *, spool: bool = False) -> Iterator[System]:
+    """The bridge as its users run it; with a spool, and the ids that are kept with it, in its fair weather."""
+    name = "spool" if spool else "bridge"
+    process = BridgeProcess(folder / name, **broker.settings, BRIDGE_SPOOL="on" if spool else "off")
     try:
         process.start()
         assert process.process
-        yield System("bridge", process.port, f"/webhooks/chatlevel/{TOKEN}", process.process.pid)
+        yield System(name, process.port, f"/webhooks/chatlevel/{TOKEN}", process.process.pid)
     finally:
         if process.process is not None and process.process.poll() is None:
             process.stop()
