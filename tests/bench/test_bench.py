@@ -15,7 +15,13 @@ def test_the_bench_runs_and_prints_its_tables(broker: str) -> None:
     done = subprocess.run([sys.executable, "-m", "tests.bench", *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
-    for row in ("| prepare: ", "| 2 | floor | ", "| 2 | bridge | ", "| 2 | bridge / floor | ", "| 2 | with / without a spool | "):
+    for row in (
+        "| prepare: ",
+        "| 2 | floor | ",
+        "| 2 | bridge | ",
+        "| 2 | bridge / floor | ",
+        "| 2 | with / without a spool | ",
+    ):
         assert any(line.startswith(row) for line in rows), done.stdout
     assert "Answers other than 200: 0." in done.stdout
     assert "commit" in done.stdout
