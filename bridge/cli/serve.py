@@ -18,7 +18,7 @@ from rich.markup import escape
 from bridge.app import Bridge, running
 from bridge.cli.console import PersonConsole
 from bridge.cli.urls import webhook_url
-from bridge.config import Config, SourceConfig, describe, ensure_tokens, load
+from bridge.config import Config, SourceConfig, advise, describe, ensure_tokens, load
 from bridge.errors import SpoolFailed
 from bridge.ingest.pipeline import Prepared
 from bridge.telemetry import logs
@@ -53,6 +53,8 @@ async def _serve(config: Config, *, person: bool) -> SpoolFailed | None:
     bridge = Bridge(config, on_published=on_published)
     stop = _stop_on_signals()
     bridge.facts.lifecycle("starting", **describe(config))
+    for finding in advise(config):
+        bridge.facts.advised(finding.variable, finding.found, finding.expected)
     async with running(bridge):
         _collect_rarely()
         greeting = asyncio.create_task(_greet(console, bridge)) if on_published is not None else None

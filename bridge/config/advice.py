@@ -12,6 +12,7 @@ from bridge.config.settings import Config, SourceConfig
 from bridge.config.tokens import kept_in
 from bridge.errors import Problem
 from bridge.providers.base import Provider
+from bridge.spool.opening import read_kept
 
 __all__ = ["advise"]
 
@@ -84,6 +85,19 @@ def _requests_may_finish(config: Config) -> Iterator[Problem]:
         )
 
 
+def _nothing_is_left_in_the_spool(config: Config) -> Iterator[Problem]:
+    if config.spool == "on":
+        return
+    folder = config.data_dir / "spool"
+    kept = read_kept(folder / "totals.json")
+    if kept is not None and kept.totals.rows > 0:
+        yield Problem(
+            "BRIDGE_SPOOL",
+            f"is off, and {folder} holds about {kept.totals.rows} events that were answered with success",
+            "on, or run `webhook-bridge drain` first",
+        )
+
+
 def _sender_is_proven(_config: Config, source: SourceConfig) -> Iterator[Problem]:
     if source.verify == "none":
         yield Problem(
@@ -150,6 +164,7 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _kafka_logins_go_encrypted,
     _passwords_go_encrypted,
     _requests_may_finish,
+    _nothing_is_left_in_the_spool,
 )
 _SOURCE_RULES: tuple[Callable[[Config, SourceConfig], Iterator[Problem]], ...] = (
     _sender_is_proven,

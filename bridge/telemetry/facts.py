@@ -89,6 +89,10 @@ class Facts:
         """The process changed its phase: `serving`, `stopping`, `stopped`."""
         self._log.info(event, **details)
 
+    def advised(self, variable: str, found: str, better: str) -> None:
+        """A setting is allowed and will hurt, as `check` says, too."""
+        self._log.warning("setting_will_hurt", variable=variable, found=found, better=better)
+
     def file_taken_up(self, variable: str) -> None:
         """A secret's or certificate's file has changed, and what it says is in use."""
         self._metrics.count("bridge_files_reread_total", variable, "taken_up").inc()

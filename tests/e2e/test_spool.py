@@ -239,6 +239,20 @@ async def test_a_lane_that_is_busy_catches_up_though_each_acknowledgement_takes_
             assert number < 2000, f"{rows} rows: it grows, or stays as it is"
 
 
+def test_events_in_a_spool_that_was_turned_off_are_not_forgotten(bridge: Make, nats_up: NatsServer) -> None:
+    running = bridge(**spooling(nats_up.url)).start()
+    nats_up.kill()
+    for number in range(3):
+        post(running, number)
+    assert running.stop() == 0
+    nats_up.start()
+    running.env["BRIDGE_SPOOL"] = "off"
+    warned = "holds about 3 events that were answered with success"
+    assert warned in " ".join(running.cli("check").stdout.split())
+    running.start()
+    assert warned in running.log.read_text()
+
+
 def test_two_bridges_on_one_spool_are_refused(bridge: Make, nats_up: NatsServer) -> None:
     running = bridge(**spooling(nats_up.url)).start()
     second = bridge(**spooling(nats_up.url, BRIDGE_DATA_DIR=str(running.data_dir)))
