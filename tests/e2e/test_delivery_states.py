@@ -161,3 +161,23 @@ async def test_without_a_data_directory_a_retry_after_a_restart_is_published_aga
         assert await asyncio.to_thread(take, running, 1) == first
         assert len(await published()) == 2
     assert await asyncio.to_thread(ids_in_nats, running) == [first]
+
+
+def test_without_dead_letters_a_record_that_is_refused_out_of_the_spool_stays_there_and_those_behind_it_go_on(
+    bridge: Make, nats_up: NatsServer
+) -> None:
+    running = bridge(**spooling(nats_up.url, BRIDGE_DEAD_LETTER_TOPIC="")).start()
+    nats_up.kill()
+    small, large, behind = (running.post(body(number, text="x" * number)).json()["ids"][0] for number in (1, 5000, 2))
+    assert running.stop() == 0
+    nats_up.start()
+    nats_up.reload("max_payload: 4000")
+    running.start(ready=False)
+    newer = take(running, 3)
+    wait_until(lambda: ids_in_nats(running) == [small, behind, newer])
+    wait_until(lambda: spool(running)["rows"] == 1)
+    nats_up.reload("max_payload: 1MB")
+    assert running.stop() == 0
+    running.start()
+    wait_until(lambda: empty(running))
+    assert ids_in_nats(running) == [small, behind, newer, large], "tried again at the next start"
