@@ -51,6 +51,9 @@ export interface Call {
   extra?: { [name: string]: unknown };
 }
 
+/** The sender's own payload, as it sent it. */
+export type CloudeventsHttpPayload = { [name: string]: unknown };
+
 /** The device waits for pairing. The codes are credentials: whoever has one can take the account over. The event expires after the life of a code (`expirytime`); where the gateway does not state it, 60 s are assumed. */
 export interface ConnectionAuth {
   /** The gateway's id of the connected device, as text. Such as "480213". */
@@ -231,6 +234,9 @@ export interface Unknown {
   extra?: { [name: string]: unknown };
 }
 
+export type CloudeventsHttpEvent =
+  | CloudEvent<`cloudevents-http.${string}.v1`, CloudeventsHttpPayload>;
+
 export type GenericEvent =
   | CloudEvent<`generic.${string}.v1`, GenericPayload>;
 
@@ -271,6 +277,7 @@ export type TelegramEvent =
 
 /** What a record's value is, unless BRIDGE_EVENT_FORMAT=binary. */
 export type BridgeEvent =
+  | CloudeventsHttpEvent
   | GenericEvent
   | GithubEvent
   | MessagingEvent

@@ -20,6 +20,7 @@ GROUP = "webhook_bridge.providers"
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
         "chatlevel": "bridge.providers.chatlevel:Chatlevel",
+        "cloudevents-http": "bridge.providers.cloudevents_http:CloudEventsHttp",
         "generic": "bridge.providers.generic:Generic",
         "github": "bridge.providers.github:GitHub",
         "shopify": "bridge.providers.shopify:Shopify",

@@ -12,7 +12,17 @@ import stripe
 from tests.generated import ROOT
 from tests.processes import BridgeProcess, run_here, wait_until
 
-PRESETS = ("generic", "github", "slack", "stripe", "shopify", "telegram", "standard-webhooks", "svix")
+PRESETS = (
+    "cloudevents-http",
+    "generic",
+    "github",
+    "slack",
+    "stripe",
+    "shopify",
+    "telegram",
+    "standard-webhooks",
+    "svix",
+)
 STRIPE = "whsec_canary_5f2e8b1c9d7a4036"
 CANARY = "canary-in-a-body-that-is-not-proven"
 
@@ -62,6 +72,7 @@ def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProc
     weather = running.cli("send", "--source", "weather")
     assert weather.returncode == 0, weather.stderr
     assert {message.subject for message in running.stored()} == {
+        "events.cloudevents-http.com.example.thing.created",
         "events.generic.thing.created",
         "events.github.push",
         "events.slack.message",
@@ -100,6 +111,10 @@ def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProc
     assert run_here("send", str(captured), "--source", "stripe", env=env).exit_code == 0, "signed anew"
 
     # questions that are no events
+    url = f"http://127.0.0.1:{running.port}/webhooks/cloudevents-http"
+    consent = httpx.options(url, headers={"webhook-request-origin": "sender.example.com"})
+    assert (consent.status_code, consent.headers["webhook-allowed-origin"]) == (200, "sender.example.com")
+    assert outcomes(running, "cloudevents-http") == {"accepted": 1, "handshake": 1}
     ping = run_here("send", "ping", "--source", "github", env=env)
     assert (ping.exit_code, outcomes(running, "github")) == (0, {"accepted": 1, "handshake": 1})
 
