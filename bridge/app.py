@@ -99,7 +99,7 @@ class Bridge:
 
         Raises:
             ConfigError: a port is taken, the embedded broker cannot start, or another bridge uses the spool.
-        SpoolError: the spool's disk fails.
+            SpoolError: the spool's disk fails.
         """
         config = self.config
         async with contextlib.AsyncExitStack() as undo:
@@ -115,13 +115,18 @@ class Bridge:
             self.publisher = publisher = make_publisher(config, self._tables, embedded)
             await publisher.start()
             undo.push_async_callback(publisher.close)
+            # Before the spool: looking at a large one takes longer than a liveness probe waits.
+            ops_server = self._ops_server(publisher, ops_listener)
+            await ops_server.start()
+            undo.push_async_callback(ops_server.stop)
             if config.spool == "on":
-                self.spooling = spooling = Spooling(config, self.metrics)
+                spooling = Spooling(config, self.metrics)
                 await spooling.start(publisher.publish, self._refused_records(publisher))
                 undo.push_async_callback(spooling.stop)
+                self.spooling = spooling
                 if self._kept_ids is not None:
                     self._kept_ids.trust(lost=spooling.state().totals.lost)
-            await self._serve(publisher, listener, ops_listener)
+            self._servers = [await self._serve(publisher, listener), ops_server]
             if self._kept_ids is not None:
                 self._kept_ids.start()
             undo.pop_all()
@@ -176,7 +181,9 @@ class Bridge:
         elif spool is not None and spool.reason is not None:
             detours = (f"events would not go to the spool: {spool.reason}",)
         if self._phase != "running":
-            reasons = (f"the bridge is {self._phase}", *reasons)
+            looking = self._phase == "starting" and self.config.spool == "on" and self.spooling is None
+            doing = ": the spool is being looked at, up to three seconds for 100 MB" if looking else ""
+            reasons = (f"the bridge is {self._phase}{doing}", *reasons)
         open_sources = tuple(
             f"source {source.name!r} takes events from anybody (VERIFY=none)"
             for source in self.config.sources
@@ -197,7 +204,8 @@ class Bridge:
 
     def _until_first_loss_s(self, source: SourceConfig) -> float | None:
         """While deliveries are refused: how long until the provider gives up the first of them; it may be over."""
-        refusing_s = self._source_facts[source.name].refusing_s()
+        facts = self._source_facts.get(source.name)  # None: not serving yet
+        refusing_s = None if facts is None else facts.refusing_s()
         if refusing_s is None:
             return None
         return round(sum(self._providers[source.provider].retry_plan_s) - refusing_s, 1)
@@ -206,36 +214,34 @@ class Bridge:
         refused = self._rotation.refused.items()
         return tuple(f"{variable} {reason}; what it said before is in use" for variable, reason in refused)
 
-    async def _serve(self, publisher: Publisher, listener: socket.socket, ops_listener: socket.socket) -> None:
+    def _ops_server(self, publisher: Publisher, listener: socket.socket) -> HttpServer:
+        self._watch(publisher)
+        contract = cache(partial(documents, self.config, self._providers))
+        return HttpServer(make_ops_app(self.readiness, self.metrics.registry, contract), listener, shutdown_timeout_s=1)
+
+    async def _serve(self, publisher: Publisher, listener: socket.socket) -> HttpServer:
         config = self.config
         entrances = {source.name: self._entrance(source, publisher) for source in config.sources}
-        self.ingest = Ingest(
-            entrances,
-            self.facts,
-            max_in_flight=config.max_in_flight,
-        )
-        self._watch(publisher, self.ingest)
+        self.ingest = ingest = Ingest(entrances, self.facts, max_in_flight=config.max_in_flight)
+        self.metrics.watch("bridge_deliveries_in_flight", read=lambda: ingest.in_flight)
+        self.metrics.watch("bridge_deliveries_late", read=lambda: len(ingest.late))
         limits = HttpLimits(
             header_timeout_s=config.header_timeout_ms / 1000,
             max_header_bytes=config.max_header_bytes,
             max_body_bytes=max(source.max_body_bytes for source in config.sources),
         )
         timeout_s = config.shutdown_timeout_ms / 1000
-        ingest_server = HttpServer(
-            make_ingest_app(self.ingest),
+        server = HttpServer(
+            make_ingest_app(ingest),
             listener,
             shutdown_timeout_s=timeout_s,
             protocol=make_protocol(limits, self.facts),
             tls=(str(config.tls_cert_file), str(config.tls_key_file)) if config.tls_cert_file else None,
         )
-        contract = cache(partial(documents, config, self._providers))
-        ops_app = make_ops_app(self.readiness, self.metrics.registry, contract)
-        ops_server = HttpServer(ops_app, ops_listener, shutdown_timeout_s=1)
-        for server in (ops_server, ingest_server):
-            await server.start()
-        self._servers = [ingest_server, ops_server]
-        self._rotation = Rotation(_rotating(config, self._providers, entrances, ingest_server), self.facts)
+        await server.start()
+        self._rotation = Rotation(_rotating(config, self._providers, entrances, server), self.facts)
         self._rotating = asyncio.create_task(self._rotation.run())
+        return server
 
     def _entrance(self, source: SourceConfig, publisher: Publisher) -> Entrance:
         provider, table = self._providers[source.provider], self._tables[source.name]
@@ -296,11 +302,9 @@ class Bridge:
             table.remember(spooling.known.pop(source, ()))
         return table
 
-    def _watch(self, publisher: Publisher, ingest: Ingest) -> None:
+    def _watch(self, publisher: Publisher) -> None:
         """What /metrics reads where it is known."""
         watch = self.metrics.watch
-        watch("bridge_deliveries_in_flight", read=lambda: ingest.in_flight)
-        watch("bridge_deliveries_late", read=lambda: len(ingest.late))
         watch("bridge_deliveries_in_flight_limit", read=lambda: self.config.max_in_flight)
         watch("bridge_ready", read=lambda: self.readiness().ready)
         watch("bridge_broker_ready", read=lambda: publisher.health().ready)

@@ -70,12 +70,16 @@ class BridgeProcess:
         self.ops_url = f"http://{host}:{self.ops_port}"
         self.nats_url = settings.get("BRIDGE_BROKER", f"nats://127.0.0.1:{self.nats_port}")
 
-    def start(self, *, ready: bool = True) -> "BridgeProcess":
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.within, sys.executable, "-m", "bridge", "serve"], env=self.env, stdout=log, stderr=log
             )
-        wait_until(lambda: self.readiness() is not None)
+
+    def start(self, *, ready: bool = True) -> "BridgeProcess":
+        self.launch()
+        wait_until(lambda: (self.readiness() or {}).get("phase") == "running")
         if ready:
             wait_until(self.ready)
         return self

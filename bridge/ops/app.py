@@ -41,7 +41,7 @@ class Readiness(msgspec.Struct, frozen=True):
         reasons: why not ready, each with its remedy.
         warnings: what weakens the promises though the bridge is ready.
         broker: what the publisher says of itself.
-        spool: what the spool says of itself; None: there is none.
+        spool: what the spool says of itself; None: there is none, or it is being looked at.
         sources: by name.
     """
 
