@@ -65,8 +65,10 @@ crd() { # module, name, file
   ln -sf "$file" "$cache/crds/$2.yaml"
 }
 
-apiserver() { # Kubernetes' own API server, for real installs
-  local folder="$cache/kube-$1"
+apiserver() { # Kubernetes' own API server, for real installs; its folder is named by what it is built from, too
+  local folder sources
+  sources=$(cat "$here"/kube/* | sha256sum | cut -c 1-12)
+  folder="$cache/kube-$1-$sources"
   [ -x "$folder/kube-apiserver" ] || {
     echo "building kube-apiserver (once, about five minutes)"
     mkdir -p "$folder" && cp "$here"/kube/* "$folder/"

@@ -139,6 +139,15 @@ def test_the_probes_topics_are_no_other_sources(tmp_path: Path, certificate: tup
         ({"replicas": "two"}, "at '/replicas': got string"),
         ({"config": {"BRIDGE_SPOOL": "on"}}, "additional properties 'BRIDGE_SPOOL' not allowed"),
         ({"extraEnv": [{"name": "BRIDGE_SPOOL", "value": "on"}]}, "BRIDGE_SPOOL is set by the chart"),
+        ({"extraEnv": [{"name": "BRIDGE_SPOOL_MAX_BYTES", "value": "1"}]}, "SPOOL_MAX_BYTES is set by the chart"),
+        (
+            {"persistence": {"enabled": True, "size": "1087Mi"}},
+            "MAX_BYTES 1073741824 and BRIDGE_SPOOL_MIN_FREE_BYTES 67108864 together; give it at least 1088Mi",
+        ),
+        (
+            {"persistence": {"enabled": True}, "config": {"BRIDGE_SPOOL_MAX_BYTES": 2**33}},
+            "persistence.size: 8Gi is less than config.BRIDGE_SPOOL_MAX_BYTES 8589934592",
+        ),
         ({"autoscaling": {"enabled": True}, "persistence": {"enabled": True}}, "autoscaling and persistence:"),
         ({"autoscaling": {"enabled": True, "minReplicas": 9}}, "autoscaling: minReplicas 9 is more than maxReplicas 6"),
         ({"ingress": {"enabled": True}}, "ingress.hosts: is empty"),
@@ -152,6 +161,19 @@ def test_wrong_values_are_refused_with_what_and_where(change: dict[str, Any], me
     done = template("-f", "-", stdin=json.dumps(values), check=False)
     assert done.returncode
     assert message in done.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("size", ["1088Mi", "1140850688", "1115Mi", "2G", "2Gi", "1T", "7E"])
+def test_a_volume_that_holds_the_spool_and_what_stays_free_is_taken_in_any_unit(size: str) -> None:
+    values = MINIMAL | {"persistence": {"enabled": True, "size": size}}
+    assert f"storage: {size}" in template("-f", "-", stdin=json.dumps(values)).stdout
+
+
+@pytest.mark.parametrize("size", ["1", "1140850687", "1140M", "1G", "999999Ki"])
+def test_a_volume_that_is_smaller_than_that_is_refused_in_any_unit(size: str) -> None:
+    values = MINIMAL | {"persistence": {"enabled": True, "size": size}}
+    done = template("-f", "-", stdin=json.dumps(values), check=False)
+    assert f"persistence.size: {size} is less than" in done.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize("empty", [*MAPS, "service.port", "probe.enabled", "image.pullPolicy"])

@@ -150,7 +150,7 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
 {{- end }}
 {{- with .Values.extraEnv }}
 {{- range . }}
-{{- if regexMatch "^BRIDGE_(BROKER|DATA_DIR|LISTEN|OPS_LISTEN|ROUTES|SHUTDOWN_TIMEOUT_MS|SOURCES|SOURCE_.*|SPOOL)$" (default "" .name) }}
+{{- if regexMatch "^BRIDGE_(BROKER|DATA_DIR|LISTEN|OPS_LISTEN|ROUTES|SHUTDOWN_TIMEOUT_MS|SOURCES|SOURCE_.*|SPOOL|SPOOL_MAX_BYTES|SPOOL_MIN_FREE_BYTES)$" (default "" .name) }}
 {{- fail (printf "extraEnv: %s is set by the chart; use broker, listenAddress, persistence, sources, routes or config" .name) }}
 {{- end }}
 {{- end }}
@@ -161,6 +161,27 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
 {{- define "webhook-bridge.replicas" -}}
 {{- $kafka := hasPrefix "kafka://" .Values.broker -}}
 {{ ternary (ternary 1 2 $kafka) (int .Values.replicas) (kindIs "invalid" .Values.replicas) }}
+{{- end }}
+
+{{/* A quantity of Kubernetes as a number of bytes; a fraction of one is less than anybody asks for. */}}
+{{- define "webhook-bridge.bytes" -}}
+{{- $number := regexFind "^[0-9]+" . -}}
+{{- $unit := trimPrefix $number . -}}
+{{- $power := index (dict "" 0 "k" 1 "K" 1 "M" 2 "G" 3 "T" 4 "P" 5 "E" 6) (trimSuffix "i" $unit) | int -}}
+{{- $bytes := float64 $number -}}
+{{- range until $power }}{{ $bytes = mulf $bytes (ternary 1024 1000 (hasSuffix "i" $unit)) }}{{ end -}}
+{{ $bytes }}
+{{- end }}
+
+{{/* Each volume's size. It holds the spool, and what is to stay free beside it. */}}
+{{- define "webhook-bridge.volumeSize" -}}
+{{- $max := include "webhook-bridge.number" (dict "from" .Values.config "key" "BRIDGE_SPOOL_MAX_BYTES") | int64 -}}
+{{- $free := include "webhook-bridge.number" (dict "from" .Values.config "key" "BRIDGE_SPOOL_MIN_FREE_BYTES") | int64 -}}
+{{- $size := .Values.persistence.size -}}
+{{- if lt (include "webhook-bridge.bytes" $size | float64) (addf $max $free) -}}
+{{- fail (printf "persistence.size: %s is less than config.BRIDGE_SPOOL_MAX_BYTES %d and BRIDGE_SPOOL_MIN_FREE_BYTES %d together; give it at least %dMi" $size $max $free (divf (add $max $free) 1048576 | ceil | int64)) -}}
+{{- end -}}
+{{ $size }}
 {{- end }}
 
 {{/* What becomes of a pod that is told to end: it serves until proxies know, then lets requests finish. */}}

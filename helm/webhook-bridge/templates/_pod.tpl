@@ -34,6 +34,7 @@ spec:
       ports:
         - {name: http, containerPort: 8080}
         - {name: ops, containerPort: 8081}
+      {{- /* Answered before the spool is looked at, however full that is. */}}
       startupProbe:
         httpGet: {path: /health/live, port: ops}
         periodSeconds: 1
