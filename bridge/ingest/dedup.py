@@ -151,8 +151,7 @@ class DedupTable:
             return False
         self._in_flight.add(key)
         if detour is not None and detour.takes(record):
-            await self._around(key, record)
-            return True
+            return await self._around(key, record)
         try:
             deadline.publishing += 1
             try:
@@ -165,8 +164,7 @@ class DedupTable:
             if isinstance(error, RecordRefused):
                 error.topic, error.dedup_id = record.topic, record.dedup_id
             if detour is not None and error.retriable and not deadline.missed:
-                await self._around(key, record)
-                return True
+                return await self._around(key, record)
             self._fail(key, record, error)
             raise
         except BaseException:
@@ -184,8 +182,8 @@ class DedupTable:
         self._facts.stored(record.topic)
         return new
 
-    async def _around(self, key: bytes, record: Record) -> None:
-        """The broker does not take it: into the spool."""
+    async def _around(self, key: bytes, record: Record) -> bool:
+        """The broker does not take it: into the spool. Whether that was ours to do."""
         written = self._writing.get(key)  # an equal delivery's deadline may have come before
         try:
             await (self._write({key: record}) if written is None else asyncio.shield(written))
@@ -194,6 +192,7 @@ class DedupTable:
             self._fail(key, record, shared)
             raise
         self._settle(key)
+        return written is None
 
     def _write(self, records: dict[bytes, Record]) -> asyncio.Future[Sequence[int]]:
         """Into the spool, whoever goes on waiting for it."""
