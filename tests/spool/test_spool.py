@@ -89,6 +89,13 @@ async def test_closing_finishes_what_was_handed_over(tmp_path: Path) -> None:
         await spool.append([entry(3)])
 
 
+async def test_closing_again_is_nothing(tmp_path: Path) -> None:
+    spool = Spool(store_in(tmp_path), min_free_bytes=0)
+    await spool.open()
+    await spool.close()
+    await spool.close()
+
+
 async def test_a_cancelled_append_leaves_the_row(spool: Spool) -> None:
     spool.append([entry(1)]).cancel()
     await spool.append([entry(2)])

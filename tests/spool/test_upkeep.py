@@ -119,6 +119,23 @@ def test_the_log_does_not_grow_without_end_under_load(bench: Bench) -> None:
     assert (bench.folder / "spool" / "spool.db-wal").stat().st_size < 12_000_000  # of 20 MB appended
 
 
+def test_a_merge_that_finds_no_room_is_tried_again_each_second_and_holds_no_end_up(bench: Bench) -> None:
+    tries = 0
+
+    def no_room_to_merge() -> None:
+        nonlocal tries
+        tries += 1
+        raise SpoolFull("no room")
+
+    bench.store.checkpoint = no_room_to_merge  # type: ignore[method-assign]
+    bench.store._unmerged = 2000  # pages in the log: far more than it waits for
+    bench.append(1)
+    bench.loop.pass_time(10)
+    assert 5 < tries < 15
+    bench.run(asyncio.wait_for(bench.spool.close(), 5))
+    del bench.store.checkpoint
+
+
 def test_a_second_bridge_on_the_directory_is_refused_by_name(tmp_path: Path) -> None:
     first = store_in(tmp_path)
     ids_of(first)
