@@ -51,6 +51,7 @@ class Holds:
 
     def forget(self, record: Record) -> bool:
         """Its row is dealt with, or was never written; whether the publish had stored it."""
+        self.end(record, stored=False)
         return bool(self._stored.pop(record.dedup_id, False))
 
     def waits(self, record: Record) -> bool:
