@@ -181,7 +181,7 @@ class Bridge(RuleBasedStateMachine):
         accepted = [request for request in world.requests if request.answer == "success"]
         for request in accepted:
             for record in request.records:
-                assert record.dedup_id in first, f"I1: {record.dedup_id} is lost"
+                assert record.dedup_id in first or record.dedup_id in world.letters, f"I1: {record.dedup_id} is lost"
         for dedup_id, copies in broker.copies.items():
             bound = 1 + broker.doubts[dedup_id] + world.lives - 1 + broker.own_copies[dedup_id]
             assert copies <= bound, f"I2: {copies} copies of {dedup_id}, where {bound} may be"
@@ -199,7 +199,7 @@ class Bridge(RuleBasedStateMachine):
                 if record.dedup_id not in first or begun[record.dedup_id] <= earlier.answered_at:
                     continue
                 for before in earlier.records:
-                    if (before.topic, before.key) == (record.topic, record.key):
+                    if (before.topic, before.key) == (record.topic, record.key) and before.dedup_id in first:
                         assert first[before.dedup_id] < first[record.dedup_id], (
                             f"I3: {record.dedup_id} is before {before.dedup_id}, which was accepted before it came"
                         )

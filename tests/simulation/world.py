@@ -17,7 +17,7 @@ from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Ingest
 from bridge.ingest.pipeline import Prepared
 from bridge.ingest.seen import SeenIds
-from bridge.publishers.base import HeaderDialect
+from bridge.publishers.base import HeaderDialect, Record
 from bridge.spool.spool import Spool
 from bridge.spool.store import Store
 from bridge.spooling import Spooling
@@ -77,7 +77,7 @@ class Life:
     async def start(self) -> None:
         """As the app wires it."""
         world, broker = self.world, self.world.broker
-        await self.spooling.start(broker.publish)
+        await self.spooling.start(broker.publish, SimpleNamespace(keep=self._keep))  # type: ignore[arg-type]
         self.drain: Any = self.spooling._drain
         self.drain._facts.fault = world.faults.append
         facts = Facts(self.metrics)
@@ -99,6 +99,10 @@ class Life:
         )
         entrance = Entrance("shop", None, keeper, source, 200, DEADLINE_S, 1000, spool_s=_SPOOL_S)
         self.ingest = Ingest({"shop": entrance}, facts, max_in_flight=MAX_IN_FLIGHT)
+
+    async def _keep(self, _source: str, record: Record, *_: Any) -> None:
+        """A record refused out of the spool is a dead letter."""
+        self.world.letters.add(record.dedup_id)
 
     def post(self, number: int, request: Request) -> None:
         """What a connection of the server would do."""
@@ -150,8 +154,9 @@ class Life:
         """All that is in memory is gone; nothing that is still to run has an effect outside of it."""
         self.ended = True
         loop, spool = self.world.loop, self.spooling.spool
-        if spool._timer is not None:
-            spool._timer.cancel()
+        for timer in (spool._timer, self.spooling._telling):
+            if timer is not None:
+                timer.cancel()
         while tasks := asyncio.all_tasks(loop):
             for task in tasks:
                 task.cancel()
@@ -186,6 +191,7 @@ class World:
         life: None while it is down.
         lives: how many there were.
         requests: all deliveries.
+        letters: dedup ids of records that were refused out of the spool.
         faults: what must not have happened.
     """
 
@@ -197,6 +203,7 @@ class World:
         self.life: Life | None = None
         self.lives = 0
         self.requests: list[Request] = []
+        self.letters: set[str] = set()
         self.faults: list[BaseException] = []
         self.loop.set_exception_handler(self._unhandled)
         self.start()
@@ -237,7 +244,8 @@ class World:
         request.answered_at = self.loop.time()
         if request.answer == "success":
             for record in request.records:
-                there = self.broker.copies[record.dedup_id] or life.has_row(record.dedup_id)
+                known = record.dedup_id in self.letters or self.broker.copies[record.dedup_id]
+                there = known or life.has_row(record.dedup_id)
                 assert there, f"{record.dedup_id} was answered with success and is nowhere"
 
     def go_on(self, seconds: float = 0.0) -> None:
@@ -301,7 +309,8 @@ class World:
         assert task.done() or self.disk.dead, "it neither starts nor stops"
 
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if self.life is not None and not self.disk.dead:
+        """A callback's fault; what the garbage collector finds comes at any time, and would repeat at another."""
+        if "handle" in context and self.life is not None and not self.disk.dead:
             self.faults.append(context.get("exception") or AssertionError(context["message"]))
 
     def _forget_requests(self) -> None:
