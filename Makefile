@@ -23,6 +23,7 @@ system: wheelhouse $(BIN)/.system ## image, chart, Kubernetes: installs what it 
 faults: $(BIN)/.dev ## brokers, disks and the bridge killed, frozen, cut off and full, as root: what became of every event
 	@tests/faults/setup.sh
 	@$(BIN)/python -m pytest -q -s -p no:randomly -m "" -k test_row_ tests/faults
+	@SIMULATION_SCHEDULES=2000 $(BIN)/python -m pytest -q -m "" -n 2 tests/simulation
 
 IMAGE ?= webhook-bridge
 IMAGE_ARCH ?= $(patsubst arm64,aarch64,$(shell uname -m))

@@ -186,7 +186,7 @@ class DedupTable:
         """The broker does not take it: into the spool. Whether that was ours to do."""
         written = self._writing.get(key)  # an equal delivery's deadline may have come before
         try:
-            await (self._write({key: record}) if written is None else asyncio.shield(written))
+            await asyncio.shield(self._write({key: record}) if written is None else written)
         except BaseException as error:
             shared = error if isinstance(error, SpoolError) else BrokerUnavailable("an equal delivery was not taken")
             self._fail(key, record, shared)
@@ -200,7 +200,7 @@ class DedupTable:
         written = self._detour.append(self._source, records.values())
         self._writing.update(dict.fromkeys(records, written))
         written.add_done_callback(lambda _: self._written(records, written))
-        return asyncio.shield(written)
+        return written
 
     def _written(self, records: dict[bytes, Record], written: asyncio.Future[Sequence[int]]) -> None:
         assert self._detour is not None  # noqa: S101 -- as in `spool_missing`

@@ -24,7 +24,7 @@ from tests.simulation.machine import Bridge
 
 _STEPS = 15
 _MORE = os.environ.get("SIMULATION_SCHEDULES")
-_patient = pytest.mark.skipif(not _MORE, reason="takes up to a minute: with SIMULATION_SCHEDULES")
+_patient = pytest.mark.faults  # up to a minute each: `make faults` runs them, and more schedules
 pytestmark = pytest.mark.timeout(300)  # seconds on an idle machine; what is found is then made small, too
 
 TestBridge = Bridge.TestCase
