@@ -89,8 +89,8 @@ class DedupTable:
             SpoolError: it was not taken by the spool either.
         """
         if len(prepared) == 1 and len(prepared[0].records) == 1:
-            if await self._publish_one(prepared[0].records[0], deadline) and not deadline.told:
-                deadline.told = True
+            if await self._publish_one(prepared[0].records[0], deadline) and deadline.told is not prepared:
+                deadline.told = prepared
                 self._tell_published(prepared[0])
             return
         records = [record for item in prepared for record in item.records]
@@ -108,8 +108,8 @@ class DedupTable:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(publish_quietly(index)) for index in range(len(records))]
         finally:
-            if not deadline.told:
-                deadline.told = True
+            if deadline.told is not prepared:
+                deadline.told = prepared
                 self._tell_several(prepared, new)
         if errors := [error for task in tasks if (error := task.result())]:
             raise next((error for error in errors if not isinstance(error, RecordRefused)), errors[0])
@@ -136,8 +136,8 @@ class DedupTable:
             await asyncio.wait(written)
             for future in written:
                 future.result()
-        if not deadline.told:
-            deadline.told = True
+        if deadline.told is not prepared:
+            deadline.told = prepared
             new = deadline.new or [None] * len(records)
             in_spool = [True if key in missing else done for (key, _record), done in zip(records, new, strict=True)]
             self._tell_several(prepared, in_spool)

@@ -88,7 +88,7 @@ def commit_not_synced(patch: pytest.MonkeyPatch) -> None:
     [
         (seen_before_durable, 0, "nowhere|I1"),
         pytest.param(drain_ignores_holds, 0, "I2", marks=_patient),
-        (late_acknowledgement_ignored, 0, "I2"),
+        pytest.param(late_acknowledgement_ignored, 0, "I2", marks=_patient),
         pytest.param(no_queue_behind_the_spool, 1, "I3", marks=_patient),
         (row_deleted_before_the_acknowledgement, 2, "I1|nowhere"),
         pytest.param(commit_not_synced, 0, "I1", marks=_patient),
@@ -99,7 +99,7 @@ def test_a_broken_bridge_is_found_out(
 ) -> None:
     broken(monkeypatch)
     few = settings(
-        max_examples=1000,
+        max_examples=4000,  # which schedules a seed gives depends on what else is loaded, too
         stateful_step_count=_STEPS,
         deadline=None,
         database=None,
