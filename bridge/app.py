@@ -196,11 +196,20 @@ class Bridge:
             warnings=detours + _spool_warnings(spool) + open_sources + self._refused_files() + broker.warnings,
             broker=broker,
             spool=spool,
+            drained_per_s=None if self.spooling is None else self.spooling.drained_per_s,
             sources={source.name: self._source_state(source) for source in self.config.sources},
         )
 
     def _source_state(self, source: SourceConfig) -> SourceState:
-        return SourceState(source.verify, self._until_first_loss_s(source))
+        count, name = self.metrics.value, source.name
+        letters = {reason: int(count("bridge_dead_letters_total", name, reason)) for reason in REASONS}
+        return SourceState(
+            verify=source.verify,
+            seconds_until_first_loss=self._until_first_loss_s(source),
+            duplicates=int(count("bridge_records_duplicate_total", name)),
+            ambiguous=int(count("bridge_records_ambiguous_total", name)),
+            dead_letters={reason: found for reason, found in letters.items() if found},
+        )
 
     def _until_first_loss_s(self, source: SourceConfig) -> float | None:
         """While deliveries are refused: how long until the provider gives up the first of them; it may be over."""

@@ -38,6 +38,7 @@ class Spooling:
     Attributes:
         detour: for the entrances.
         known: dedup ids of what was in the spool at the start, by source.
+        drained_per_s: records that left the spool in the last second.
         opened: what else was found then.
     """
 
@@ -61,6 +62,7 @@ class Spooling:
         self.known: dict[str, list[str]] = defaultdict(list)
         self.opened = Opened(0)
         self._told = self.state()
+        self.drained_per_s = 0.0
         self._telling: asyncio.TimerHandle | None = None
 
     @property
@@ -113,6 +115,7 @@ class Spooling:
         self._draining = asyncio.create_task(self._drain.run(), name="spool-drain")
         self._watch()
         self.failed.add_done_callback(lambda failed: spool_facts.failed(str(failed.result())))
+        self._told = self.state()
         self._tell()
 
     def _tell(self) -> None:
@@ -122,6 +125,7 @@ class Spooling:
             spool_facts.refusing(state.reason) if state.reason is not None else spool_facts.accepting()
         if state.warning is not None and told.warning is None:
             spool_facts.warned(state.warning)
+        self.drained_per_s = float(state.totals.deleted - told.totals.deleted)
         self._told = state
         self._telling = asyncio.get_running_loop().call_later(1, self._tell)
 

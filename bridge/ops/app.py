@@ -26,10 +26,16 @@ class SourceState(msgspec.Struct, frozen=True):
         verify: how it proves its sender.
         seconds_until_first_loss: while its deliveries are refused: until the provider gives up the first one, by its
             retry plan; None: they are not.
+        duplicates: records that were durable before, since the start.
+        ambiguous: publishes that ended without the broker's answer, since the start.
+        dead_letters: how many, by reason, since the start.
     """
 
     verify: str
     seconds_until_first_loss: float | None
+    duplicates: int
+    ambiguous: int
+    dead_letters: dict[str, int]
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -42,6 +48,7 @@ class Readiness(msgspec.Struct, frozen=True):
         warnings: what weakens the promises though the bridge is ready.
         broker: what the publisher says of itself.
         spool: what the spool says of itself; None: there is none, or it is being looked at.
+        drained_per_s: records that left the spool in the last second; None: as `spool`.
         sources: by name.
     """
 
@@ -51,6 +58,7 @@ class Readiness(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
     broker: BrokerHealth
     spool: SpoolState | None
+    drained_per_s: float | None
     sources: dict[str, SourceState]
 
 

@@ -154,6 +154,8 @@ async def test_what_the_broker_refuses_for_good_is_kept_with_the_topic_it_was_fo
         await operator.alter_topic(kafka_space.topic("b"), {"max.message.bytes": "100"})
         answers = [await post(bridge, "shop", message()) for _ in range(2)]
         assert counted(bridge, "record_too_large") == 1
+        told = bridge.readiness().sources["shop"]
+        assert (told.dead_letters, told.duplicates) == ({"record_too_large": 1}, 2)  # event and letter, once more
     assert [answer.status_code for answer in answers] == [200, 200]
     (event,), (letter,) = await on(kafka_space, "a"), await on(kafka_space, "dead-letter")
     event_id = json.loads(event.value)["id"]

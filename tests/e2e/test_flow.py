@@ -20,6 +20,8 @@ from tests.processes import TOKEN, WAIT_S, BridgeProcess, wait_until
 
 Make = Callable[..., BridgeProcess]
 
+NOTHING_YET = {"seconds_until_first_loss": None, "duplicates": 0, "ambiguous": 0, "dead_letters": {}}
+
 
 def sample(event: str = "message.received") -> bytes:
     return PROVIDERS["chatlevel"].sample(event, now=datetime.now(UTC))
@@ -194,7 +196,7 @@ def test_a_source_that_asks_for_no_proof_is_named_in_readiness(bridge: Make) -> 
     state = running.readiness()
     assert state
     assert "VERIFY=none" in state["warnings"][0]
-    assert state["sources"] == {"chatlevel": {"verify": "none", "seconds_until_first_loss": None}}
+    assert state["sources"] == {"chatlevel": NOTHING_YET | {"verify": "none"}}
 
 
 def test_the_listener_speaks_tls_where_told_to(bridge: Make, certificate: tuple[str, str, str]) -> None:

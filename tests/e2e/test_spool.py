@@ -92,6 +92,7 @@ def test_events_are_taken_while_the_broker_is_down_and_follow_in_order_when_it_i
     assert running.post(body(7)).json()["ids"] == [posted[7]], "a retry is known, though it is in the spool"
     assert spool(running)["rows"] == 29
     nats_up.start()
+    wait_until(lambda: (running.readiness() or {})["drained_per_s"] > 0)
     wait_until(lambda: empty(running))
     posted.append(post(running, 30))
     assert ids_in_nats(running) == posted
