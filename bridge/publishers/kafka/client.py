@@ -120,8 +120,10 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not ty
             self._on_disconnect()
 
 
-async def _know_enough() -> bool:
-    return True
+def _know_enough() -> asyncio.Future[bool]:
+    known: asyncio.Future[bool] = asyncio.get_running_loop().create_future()  # which not every caller awaits
+    known.set_result(True)
+    return known
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
