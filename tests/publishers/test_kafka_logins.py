@@ -227,6 +227,7 @@ async def test_a_topic_that_may_not_be_seen_and_one_that_may_not_be_made(
     sasl: KafkaServer, start_kafka: StartKafka, topic: str, operator: KafkaOperator
 ) -> None:
     await operator.create_topic(topic)
+    await operator.allow("bridge", "write", name=f"{topic}.other")  # of some topic, for a producer id
     hidden = await start_kafka(sasl.bootstrap, topic, wait=False, **plain())
     assert "Describe and Write" in await reasons(hidden, topic)
     with pytest.raises(BrokerUnavailable):
