@@ -5,8 +5,10 @@ import os
 import random
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ import pytest
 
 from bridge.publishers import leash
 
-__all__ = ["POLL_S", "LeashedServer", "chosen_kind", "free_ports", "running", "started"]
+__all__ = ["POLL_S", "LeashedServer", "chosen_kind", "free_ports", "running", "serving_beside", "started"]
 
 POLL_S = 0.01
 _LISTENING_PORTS = (10_000, 32_768)
@@ -172,6 +174,19 @@ class LeashedServer(ABC):
         os.close(self._owner_pipe)
         process.wait(timeout=10)
         self.pid = None
+
+
+@contextlib.contextmanager
+def serving_beside(server: socketserver.BaseServer) -> Iterator[None]:
+    """A server of the standard library, in a thread of its own; closed afterwards."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from bridge.config import load
 from tests.generated import ROOT
 from tests.processes import TOKEN, BridgeProcess
+from tests.servers import serving_beside
 
 PAGE = (ROOT / "docs" / "chatlevel.md").read_text()
 LINES = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
@@ -107,12 +107,8 @@ class _Device(BaseHTTPRequestHandler):
 def api() -> Iterator[Any]:
     server = ThreadingTCPServer(("127.0.0.1", 0), _Device)
     server.device = {"name": "shop"}  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_beside(server):
+        yield server
 
 
 @pytest.mark.system  # for curl

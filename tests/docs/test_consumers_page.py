@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import KafkaSpace
-from tests.docs.consumers import consumes
+from tests.docs.consumers import consumes, reading_from
 from tests.generated import ROOT
 from tests.processes import BridgeProcess, on_kafka
 
@@ -30,16 +30,7 @@ def test_the_kafka_program_consumes_binary_events(
     bridge: Callable[..., BridgeProcess], kafka_space: KafkaSpace
 ) -> None:
     running = on_kafka(lambda **settings: bridge(**settings, BRIDGE_EVENT_FORMAT="binary"), kafka_space)
-    code = KAFKA
-    own = {
-        "127.0.0.1:9092": kafka_space.bootstrap,
-        "events.chatlevel.message.received": kafka_space.topic("message.received"),
-        "greeter": kafka_space.topic("greeter"),
-    }
-    for name, ours in own.items():
-        assert f'"{name}"' in code
-        code = code.replace(name, ours)
-    consumes(code, running)
+    consumes(reading_from(kafka_space, KAFKA), running)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.providers import PROVIDERS
 from tests.conftest import KafkaSpace
-from tests.docs.consumers import consumes
+from tests.docs.consumers import consumes, reading_from
 from tests.generated import ROOT, examples, files
 from tests.processes import BridgeProcess, on_kafka, run_here
 
@@ -104,15 +104,7 @@ def test_the_kafka_consumer_of_the_readme_consumes(
 ) -> None:
     running = on_kafka(bridge, kafka_space)
     _nats, code = blocks("python")
-    own = {
-        "127.0.0.1:9092": kafka_space.bootstrap,
-        "events.chatlevel.message.received": kafka_space.topic("message.received"),
-        "greeter": kafka_space.topic("greeter"),
-    }
-    for name, ours in own.items():
-        assert f'"{name}"' in code
-        code = code.replace(name, ours)
-    consumes(code, running)
+    consumes(reading_from(kafka_space, code), running)
 
 
 def test_the_makefile_has_what_design_and_ci_call() -> None:

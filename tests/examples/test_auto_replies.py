@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from bridge.providers import PROVIDERS
 from tests.examples.conftest import EXAMPLES, Example
 from tests.examples.modules import load
 from tests.processes import BridgeProcess, run_here, wait_until
+from tests.servers import serving_beside
 
 FOLDER = EXAMPLES / "auto-replies"
 auto_replies = load(FOLDER / "auto_replies.py")
@@ -30,13 +30,9 @@ TOPIC = auto_replies.TOPIC
 def api() -> Iterator[Any]:
     """The documented API."""
     server = load(FOLDER / "api_stand_in.py").StandIn()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.speak.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_beside(server):
+        yield server
+        server.speak.set()
 
 
 class Replies:

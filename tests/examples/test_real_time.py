@@ -7,7 +7,6 @@ import itertools
 import json
 import shlex
 import subprocess
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from tests.conftest import KafkaSpace
 from tests.examples.conftest import EXAMPLES
 from tests.examples.real_time import RealTime, real_time
 from tests.processes import BridgeProcess, on_kafka
+from tests.servers import serving_beside
 from tests.system.containers import CACHE
 
 __all__ = ["real_time"]
@@ -69,12 +69,8 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def service() -> Iterator[Service]:
     server = Service()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_beside(server):
+        yield server
 
 
 class Feed:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
-from bridge.errors import VerificationFailed
 from bridge.providers.proof import URL_TOKEN, Pairs, Plain, Proof, SecretForm, Timestamp, Versions
 from bridge.providers.request import Request
 from bridge.providers.signatures import Verifier
+from tests.providers.proving import believes
 
 WHSEC = SecretForm("base64", "whsec_")
 STANDARD = Proof(
@@ -141,18 +141,6 @@ def verifier(vector: Vector, *, secrets: tuple[str, ...] | None = None, later_s:
 def request(vector: Vector, **changed: object) -> Request:
     headers = [(name.encode(), value.encode()) for name, value in vector.headers.items()]
     return Request("POST", vector.path, vector.query, headers, vector.body)._replace(**changed)
-
-
-def believes(verifier: Verifier, request: Request) -> bool:
-    """Whether it verifies; the explanation must say the same."""
-    try:
-        verifier.verify(request)
-    except VerificationFailed:
-        believed = False
-    else:
-        believed = True
-    assert all(step.right for step in verifier.explain(request)) == believed
-    return believed
 
 
 @pytest.fixture(params=VECTORS.values(), ids=VECTORS)

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 from slack_sdk.signature import SignatureVerifier
 
-from bridge.errors import VerificationFailed
 from bridge.providers import BUILT_IN, PROVIDERS
 from bridge.providers.request import Request
 from bridge.providers.signatures import Verifier
 from bridge.providers.signing import Signer
+from tests.providers.proving import believes
 
 NOW = 1772798300
 AT = datetime.fromtimestamp(NOW, UTC)
@@ -101,18 +101,6 @@ def request(headers: Mapping[str, str] | list[tuple[bytes, bytes]], body: str | 
 
 def verifier(sender: Sender, *secrets: str, now: float = NOW) -> Verifier:
     return Verifier(PROVIDERS[sender.preset].proofs, secrets or [sender.secret], clock=lambda: now)
-
-
-def believes(check: Verifier, asked: Request) -> bool:
-    """The explanation must say the same."""
-    try:
-        check.verify(asked)
-    except VerificationFailed:
-        believed = False
-    else:
-        believed = True
-    assert all(step.right for step in check.explain(asked)) == believed
-    return believed
 
 
 @pytest.fixture(params=SENDERS.values(), ids=SENDERS)
