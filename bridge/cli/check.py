@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.markup import escape
 
-from bridge.cli.command import Command
+from bridge.cli.command import Command, broker_timeout
 from bridge.cli.console import PersonConsole
 from bridge.cli.probe import Finding, probe
 from bridge.config import Config, advise, survey
@@ -57,14 +57,7 @@ class Report(msgspec.Struct, frozen=True):
     ],
 )
 @click.option("--connect", is_flag=True, help="Also look at the broker: login, topics, limits, durability.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0.1, max=600),
-    default=10.0,
-    show_default=True,
-    help="How many seconds to wait for the broker.",
-)
+@broker_timeout("How many seconds to wait for the broker.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def check(*, connect: bool, timeout_s: float, as_json: bool) -> None:
     """Check the configuration, and with --connect the broker, and change nothing.

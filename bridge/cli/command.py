@@ -1,11 +1,13 @@
 """What the commands share: examples, in `--help` and, rendered from the same place, in the README."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
-__all__ = ["Command", "Example"]
+__all__ = ["Command", "Example", "broker_timeout"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Example(NamedTuple):
@@ -30,3 +32,9 @@ class Command(click.Command):
                 for example in self.examples:
                     formatter.write_text(f"# {example.what}")
                     formatter.write_text(example.line)
+
+
+def broker_timeout(meaning: str) -> Callable[[_F], _F]:
+    """The option of commands that wait for a broker; they get it as `timeout_s`."""
+    kind = click.FloatRange(min=0.1, max=600)
+    return click.option("--timeout", "timeout_s", type=kind, default=10.0, show_default=True, help=meaning)

@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 
 from bridge.broker import dialect_of, make_client, make_letter_reader
-from bridge.cli.command import Command
+from bridge.cli.command import Command, broker_timeout
 from bridge.cli.console import PersonConsole
 from bridge.cli.masking import plain
 from bridge.cli.position import Position, PositionError
@@ -74,14 +74,7 @@ _COPIES = (
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep the position in this file instead.",
 )
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0.1, max=600),
-    default=10.0,
-    show_default=True,
-    help="How many seconds to wait for the broker at first.",
-)
+@broker_timeout("How many seconds to wait for the broker at first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for each letter.")
 def replay(
     *,
