@@ -17,6 +17,7 @@ from bridge.config import (
     SourceConfig,
     broker_files,
     make_tables,
+    proofs_of,
     reread_tokens,
     rereadable_certificate,
     token_file,
@@ -25,8 +26,7 @@ from bridge.contract import documents
 from bridge.errors import ConfigError, Problem, SpoolFailed
 from bridge.ingest.app import make_ingest_app
 from bridge.ingest.arrival import Entrance
-from bridge.ingest.compiled import make_keeper, make_verifier
-from bridge.ingest.dead_letters import RefusedRecords
+from bridge.ingest.compiled import make_keeper, make_refused_records, make_verifier
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Ingest
 from bridge.ingest.kept_ids import KeptIds
@@ -121,7 +121,8 @@ class Bridge:
             undo.push_async_callback(ops_server.stop)
             if config.spool == "on":
                 spooling = Spooling(config, self.metrics)
-                await spooling.start(publisher.publish, self._refused_records(publisher))
+                refused = make_refused_records(config, publisher, self._source_facts)
+                await spooling.start(publisher.publish, refused)
                 undo.push_async_callback(spooling.stop)
                 self.spooling = spooling
                 if self._kept_ids is not None:
@@ -282,13 +283,6 @@ class Bridge:
             handshakes=provider.configured(source.own).handshakes(),
         )
 
-    def _refused_records(self, publisher: Publisher) -> RefusedRecords | None:
-        """What takes the records that are refused when the spool is drained."""
-        topic = self.config.dead_letter_topic
-        if topic is None:
-            return None
-        return RefusedRecords(publisher.publish, self._source_facts, topic=topic, dialect=publisher.dialect)
-
     def _dedup(self, source: str, publisher: Publisher, facts: SourceFacts) -> DedupTable:
         config = self.config
         window_s, kept = config.dedup_window_s, self._kept_ids
@@ -339,7 +333,7 @@ def _rotating(
     """Every file that may change under a running bridge, and what to do then."""
 
     def tokens(source: SourceConfig, path: Path, verifier: Verifier) -> None:
-        proofs = providers[source.provider].configured(source.own).proofs
+        proofs = proofs_of(source, providers[source.provider])
         verifier.replace([secret.reveal() for secret in reread_tokens(source, path, proofs)])
 
     def certificate() -> None:

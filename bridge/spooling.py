@@ -5,42 +5,37 @@ import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Protocol
 
 from bridge.config import Config
-from bridge.errors import RecordRefused, SpoolFailed
+from bridge.errors import SpoolFailed
+from bridge.ingest.dead_letters import RefusedRecords
 from bridge.publishers.base import Record
 from bridge.spool.detour import Detour, Holds
 from bridge.spool.drain import Drain
-from bridge.spool.model import Opened, Row, SpoolState
+from bridge.spool.model import Opened, SpoolState
 from bridge.spool.spool import Spool
 from bridge.spool.store import Store
 from bridge.telemetry import spool_facts
 from bridge.telemetry.drain_facts import DrainFacts
 from bridge.telemetry.metrics import Metrics
 
-__all__ = ["Refused", "Spooling"]
+__all__ = ["Spooling"]
 
 _DIRECTORY = "spool"
-
-
-class Refused(Protocol):
-    """Takes what the broker will never take."""
-
-    async def keep(self, source: str, record: Record, received_at: datetime, refusal: RecordRefused) -> None:
-        """Return when it is durable elsewhere; PublishError where it is not."""
-        ...
 
 
 class Spooling:
     """An open spool.
 
     Attributes:
-        detour: for the entrances.
+        detour: for the entrances; only after `start`.
         known: dedup ids of what was in the spool at the start, by source.
         drained_per_s: records that left the spool in the last second.
         opened: what else was found then.
     """
+
+    detour: Detour
+    _drain: Drain
 
     def __init__(self, config: Config, metrics: Metrics) -> None:
         """Nothing happens yet.
@@ -57,19 +52,12 @@ class Spooling:
             min_free_bytes=config.spool_min_free_bytes,
         )
         self._holds = Holds()
-        self._drain: Drain | None = None
         self._draining: asyncio.Task[None] | None = None
         self.known: dict[str, list[str]] = defaultdict(list)
         self.opened = Opened(0)
         self._told = self.state()
         self.drained_per_s = 0.0
         self._telling: asyncio.TimerHandle | None = None
-
-    @property
-    def detour(self) -> Detour:
-        """For the entrances; only after `start`."""
-        assert self._drain is not None  # noqa: S101 -- made by `start`
-        return Detour(self.spool, self._holds, wake=self._drain.wake)
 
     @property
     def failed(self) -> "asyncio.Future[SpoolFailed]":
@@ -79,7 +67,7 @@ class Spooling:
     async def start(
         self,
         publish: Callable[[Record], Awaitable[None]],
-        refused: Refused | None = None,
+        refused: RefusedRecords | None = None,
     ) -> None:
         """Look at what is there and begin to drain it.
 
@@ -99,19 +87,15 @@ class Spooling:
         took_s = asyncio.get_running_loop().time() - began
         spool_facts.opened(rows=opened.rows, lanes=len(self.spool.lanes), took_s=took_s)
         facts = DrainFacts(self._metrics)
-
-        async def keep(row: Row, refusal: RecordRefused) -> None:
-            assert refused is not None  # noqa: S101 -- else nobody calls this
-            await refused.keep(row.entry.source, row.entry.record, row.entry.received_at, refusal)
-
         self._drain = Drain(
             self.spool,
             publish,
             self._holds,
             facts,
             rate=self._config.spool_drain_rate,
-            refused=keep if refused else None,
+            refused=None if refused is None else refused.keep,
         )
+        self.detour = Detour(self.spool, self._holds, wake=self._drain.wake)
         self._draining = asyncio.create_task(self._drain.run(), name="spool-drain")
         self._watch()
         self.failed.add_done_callback(lambda failed: spool_facts.failed(str(failed.result())))

@@ -13,7 +13,7 @@ from bridge.cli.command import Command
 from bridge.cli.console import PersonConsole
 from bridge.cli.progress import progressing
 from bridge.config import Config, load, make_tables
-from bridge.ingest.dead_letters import RefusedRecords
+from bridge.ingest.compiled import make_refused_records
 from bridge.providers import PROVIDERS
 from bridge.publishers.base import Publisher
 from bridge.spooling import Spooling
@@ -71,9 +71,7 @@ async def _drain(config: Config, timeout_s: float) -> tuple[int, int, str]:
         await publisher.start()
         life.push_async_callback(publisher.close)
         spooling = Spooling(config, Metrics())
-        topic = config.dead_letter_topic
-        letters = RefusedRecords(publisher.publish, {}, topic=topic, dialect=publisher.dialect) if topic else None
-        await spooling.start(publisher.publish, letters)
+        await spooling.start(publisher.publish, make_refused_records(config, publisher, {}))
         life.push_async_callback(spooling.stop)
         rows = spooling.state().rows
         with progressing("draining", lambda: (rows - spooling.state().rows, rows, ""), shown=True):

@@ -8,9 +8,8 @@ import httpx
 
 from bridge.cli.bodies import Body
 from bridge.cli.urls import local_url
-from bridge.config import Config, SourceConfig, find_token
+from bridge.config import Config, SourceConfig, find_token, proofs_of
 from bridge.providers import PROVIDERS
-from bridge.providers.proof import URL_TOKEN
 from bridge.providers.request import Request
 from bridge.providers.signing import Signer
 
@@ -46,7 +45,7 @@ class Player:
                 "starts with this environment"
             )
         self.url = url or local_url(config, source, secret if source.verify == "token" else None, base=base)
-        proofs = PROVIDERS[source.provider].configured(source.own).proofs if source.verify == "secret" else (URL_TOKEN,)
+        proofs = proofs_of(source, PROVIDERS[source.provider])
         try:
             self._signer = None if secret is None else Signer(proofs, secret.reveal(), public_url=source.public_url)
         except ValueError as error:

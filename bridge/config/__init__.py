@@ -16,7 +16,7 @@ from bridge.config.reread import (
 from bridge.config.routes import make_tables
 from bridge.config.secrets import Secret, read_secret_file, split_secrets
 from bridge.config.settings import Config, SourceConfig
-from bridge.config.tokens import ensure_tokens, find_token
+from bridge.config.tokens import ensure_tokens, find_token, proofs_of
 from bridge.config.values import Address, Broker
 from bridge.config.variables import Variable, variables
 
@@ -40,6 +40,7 @@ __all__ = [
     "helm_values",
     "load",
     "make_tables",
+    "proofs_of",
     "read_secret_file",
     "reread_login",
     "reread_tokens",

@@ -20,7 +20,7 @@ from bridge.providers.base import Provider
 from bridge.providers.keys import keys_of, new_secret
 from bridge.providers.proof import URL_TOKEN, Proof
 
-__all__ = ["ensure_tokens", "find_token", "kept_in"]
+__all__ = ["ensure_tokens", "find_token", "kept_in", "proofs_of"]
 
 
 def ensure_tokens(config: Config, *, providers: Mapping[str, Provider] | None = None) -> Config:
@@ -79,15 +79,17 @@ def kept_in(config: Config, source: SourceConfig) -> Path:
     return config.data_dir / "tokens" / source.name
 
 
+def proofs_of(source: SourceConfig, provider: Provider) -> tuple[Proof, ...]:
+    """What the source's token or secret is for, where it has one."""
+    return provider.configured(source.own).proofs if source.verify == "secret" else (URL_TOKEN,)
+
+
 def _proofs(source: SourceConfig, providers: Mapping[str, Provider] | None) -> tuple[Proof, ...]:
-    """What the source's token or secret is for."""
-    if source.verify == "token":
-        return (URL_TOKEN,)
     if providers is None:
         from bridge.providers import PROVIDERS  # noqa: PLC0415 -- as in `load`
 
         providers = PROVIDERS
-    return providers[source.provider].configured(source.own).proofs
+    return proofs_of(source, providers[source.provider])
 
 
 def _kept(path: Path, proofs: tuple[Proof, ...]) -> Secret | None:

@@ -1,16 +1,18 @@
 """A source's settings -> its pipeline: for the entrance, and for `explain`, which must say what the entrance does."""
 
-from bridge.config import Config, SourceConfig
-from bridge.ingest.dead_letters import Keeper
+from collections.abc import Mapping
+
+from bridge.config import Config, SourceConfig, proofs_of
+from bridge.ingest.dead_letters import Keeper, RefusedRecords
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.pipeline import Pipeline
 from bridge.providers.base import Provider
-from bridge.providers.proof import URL_TOKEN
 from bridge.providers.signatures import Verifier
-from bridge.publishers.base import HeaderDialect
+from bridge.publishers.base import HeaderDialect, Publisher
 from bridge.routing import Table
+from bridge.telemetry.facts import SourceFacts
 
-__all__ = ["make_keeper", "make_pipeline", "make_verifier"]
+__all__ = ["make_keeper", "make_pipeline", "make_refused_records", "make_verifier"]
 
 
 def make_pipeline(
@@ -44,8 +46,9 @@ def make_verifier(source: SourceConfig, provider: Provider) -> Verifier | None:
     """
     if source.verify == "none":
         return None
-    proofs = provider.configured(source.own).proofs if source.verify == "secret" else (URL_TOKEN,)
-    return Verifier(proofs, [secret.reveal() for secret in source.secrets], public_url=source.public_url)
+    return Verifier(
+        proofs_of(source, provider), [secret.reveal() for secret in source.secrets], public_url=source.public_url
+    )
 
 
 def make_keeper(
@@ -78,6 +81,20 @@ def make_keeper(
         raw_topic=config.raw_topic,
         unknown=table.source.fallback if source.unknown == "dead-letter" else None,
     )
+
+
+def make_refused_records(
+    config: Config, publisher: Publisher, facts: Mapping[str, SourceFacts]
+) -> RefusedRecords | None:
+    """What takes the records that are refused when the spool is drained; None where there are no dead letters.
+
+    Args:
+        config: names the topic.
+        publisher: takes the letters.
+        facts: see `RefusedRecords`.
+    """
+    topic = config.dead_letter_topic
+    return None if topic is None else RefusedRecords(publisher.publish, facts, topic=topic, dialect=publisher.dialect)
 
 
 def _of_proof(provider: Provider) -> frozenset[str]:

@@ -6,16 +6,25 @@ it through a later version. Letters are published as any record is, so deduplica
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
 
-from bridge.errors import RecordRefused, RecordTooLarge, UndecodableBody
+from bridge.errors import RecordRefused, UndecodableBody
 from bridge.events.model import EventType
 from bridge.ingest.deadline import Deadline
 from bridge.ingest.dedup import DedupTable
-from bridge.ingest.letters import Kept, Letter, Reason, letter_id, letter_of_refused, record_of, wanted_headers
+from bridge.ingest.letters import (
+    Kept,
+    Letter,
+    Reason,
+    letter_id,
+    letter_of_refused,
+    reason_of,
+    record_of,
+    wanted_headers,
+)
 from bridge.ingest.pipeline import Pipeline, Prepared
 from bridge.providers.base import Delivery
 from bridge.publishers.base import HeaderDialect, Record
+from bridge.spool.model import Row
 from bridge.telemetry.facts import SourceFacts
 
 __all__ = ["Keeper", "RefusedRecords", "unknown_detail"]
@@ -117,8 +126,7 @@ class Keeper:
         return known
 
     def _refused(self, topic: str, delivery: Delivery, refusal: RecordRefused) -> Kept:
-        reason: Reason = "record_too_large" if isinstance(refusal, RecordTooLarge) else "record_refused"
-        return self._kept(topic, delivery, reason, str(refusal), refused=refusal)
+        return self._kept(topic, delivery, reason_of(refusal), str(refusal), refused=refusal)
 
     def _kept(
         self,
@@ -165,15 +173,15 @@ class RefusedRecords:
         self._topic = topic
         self._dialect = dialect
 
-    async def keep(self, source: str, record: Record, received_at: datetime, refusal: RecordRefused) -> None:
-        """Return when its letter is durable.
+    async def keep(self, row: Row, refusal: RecordRefused) -> None:
+        """Return when the row's letter is durable.
 
         Raises:
             PublishError: it is not: not now, or never.
         """
-        letter = letter_of_refused(source, record, received_at, refusal)
+        letter = letter_of_refused(row.entry, refusal)
         await self._publish(record_of(letter, topic=self._topic, wanted=(), dialect=self._dialect))
-        if (facts := self._facts.get(source)) is not None:
+        if (facts := self._facts.get(letter.source)) is not None:
             facts.kept(letter.id, letter.reason, letter.detail)
 
 

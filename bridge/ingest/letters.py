@@ -20,6 +20,7 @@ from bridge.errors import RecordRefused, RecordTooLarge
 from bridge.events.cloudevents import percent_encoded
 from bridge.providers.base import Delivery
 from bridge.publishers.base import HeaderDialect, Received, Record
+from bridge.spool.model import Entry
 
 __all__ = [
     "HARMLESS_HEADERS",
@@ -30,6 +31,7 @@ __all__ = [
     "letter_id",
     "letter_of",
     "letter_of_refused",
+    "reason_of",
     "record_of",
     "wanted_headers",
 ]
@@ -152,17 +154,23 @@ def record_of(letter: Letter, *, topic: str, wanted: Iterable[bytes], dialect: H
     )
 
 
-def letter_of_refused(source: str, record: Record, received_at: datetime, refusal: RecordRefused) -> Letter:
+def reason_of(refusal: RecordRefused) -> Reason:
+    """Why what the broker refused for good became a letter."""
+    return "record_too_large" if isinstance(refusal, RecordTooLarge) else "record_refused"
+
+
+def letter_of_refused(entry: Entry, refusal: RecordRefused) -> Letter:
     """The letter of a record that waited in the spool, with the delivery it came with no longer known.
 
     A replay publishes the record as it is.
     """
+    record = entry.record
     digest = blake2b(record.dedup_id.encode(), digest_size=16, key=b"bridge/refused/v1")
     return Letter(
         id=digest.hexdigest(),
-        source=source,
-        delivery=Delivery(record.value, {}, received_at),
-        reason="record_too_large" if isinstance(refusal, RecordTooLarge) else "record_refused",
+        source=entry.source,
+        delivery=Delivery(record.value, {}, entry.received_at),
+        reason=reason_of(refusal),
         detail=str(refusal),
         topic=record.topic,
         dedup_id=record.dedup_id,

@@ -22,6 +22,7 @@ from bridge.ingest.letters import Letter, letter_id, record_of
 from bridge.providers.base import Delivery
 from bridge.publishers.base import Record
 from bridge.publishers.nats import NatsPublisher
+from bridge.spool.model import Entry, Row
 from tests.brokers import stored
 from tests.conftest import NatsSpace
 from tests.e2e.in_process import NOW, TOKEN, BridgeThread, message, settings_of
@@ -164,7 +165,7 @@ def test_a_record_that_was_refused_out_of_the_spool_is_replayed_as_it_was(space:
         }
         record = Record(topic=topic, key="7", value=b'{"n": 1}', headers=dict(headers), dedup_id=f"e1@{topic}")
         kept = RefusedRecords(publisher.publish, {}, topic=space.topic("dead-letter"), dialect=dialect)
-        served.run(kept.keep("shop", record, NOW, RecordRefused("not this one")))
+        served.run(kept.keep(Row(1, Entry("shop", record, NOW)), RecordRefused("not this one")))
     (letter,) = asyncio.run(on(space, "dead-letter"))
     assert (letter.value, letter.fact("reason"), letter.fact("key")) == (record.value, "record_refused", "7")
     (line,) = run_here("replay", "--json", env=env).stdout.splitlines()

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, RecordRefused
 from bridge.ingest import outcomes
 from bridge.ingest.arrival import Entrance
 from bridge.ingest.dead_letters import Keeper
@@ -17,7 +17,8 @@ from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Ingest
 from bridge.ingest.pipeline import Prepared
 from bridge.ingest.seen import SeenIds
-from bridge.publishers.base import HeaderDialect, Record
+from bridge.publishers.base import HeaderDialect
+from bridge.spool.model import Row
 from bridge.spool.spool import Spool
 from bridge.spool.store import Store
 from bridge.spooling import Spooling
@@ -100,9 +101,9 @@ class Life:
         entrance = Entrance("shop", None, keeper, source, 200, DEADLINE_S, 1000, spool_s=_SPOOL_S)
         self.ingest = Ingest({"shop": entrance}, facts, max_in_flight=MAX_IN_FLIGHT)
 
-    async def _keep(self, _source: str, record: Record, *_: Any) -> None:
+    async def _keep(self, row: Row, _refusal: RecordRefused) -> None:
         """A record refused out of the spool is a dead letter."""
-        self.world.letters.add(record.dedup_id)
+        self.world.letters.add(row.entry.record.dedup_id)
 
     def post(self, number: int, request: Request) -> None:
         """What a connection of the server would do."""
