@@ -19,6 +19,7 @@ from bridge.spool.files import replace_file, sync_directory
 from bridge.spool.model import Totals
 from bridge.spool.sql import (
     INSERT_FOUND,
+    LOG_BYTES,
     PAGE_BYTES,
     SCHEMA,
     SELECT,
@@ -50,6 +51,7 @@ _PRAGMAS = (
     ("journal_mode", "WAL", "wal"),
     ("synchronous", "FULL", 2),  # of a connection, never stored
     ("wal_autocheckpoint", "0", 0),  # SQLite keeps its failures for itself; we do it (`Store.checkpoint`)
+    ("journal_size_limit", str(LOG_BYTES), LOG_BYTES),  # it grows while a full disk lets none be merged
     ("secure_delete", "ON", 1),  # whose phone number it was is no longer in the file, and salvage finds no old rows
     ("cell_size_check", "ON", None),
     ("trusted_schema", "OFF", None),

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from bridge.errors import SpoolError, SpoolFailed, SpoolFull
 from bridge.spool.batches import Appending, Batch, Deleting, Done, Reading, Upkeep, run_batch
 from bridge.spool.model import Entry, Lane, Opened, Row, SpoolState, lane_of
-from bridge.spool.sql import encode
+from bridge.spool.sql import LOG_BYTES, PAGE_BYTES, encode
 from bridge.spool.store import Store, Usage
 
 __all__ = ["Run", "Spool"]
@@ -27,7 +27,6 @@ Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 _GROUP_ROWS = 512
 _TICK_S = 1.0
 _CANARY_S = 60.0
-_MERGE_PAGES = 1024  # 4 MiB of write-ahead log
 _ALARM, _REFUSE = 0.80, 0.95
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -223,12 +222,15 @@ class Spool:
 
     def _upkeep(self, *, quiet: bool) -> Upkeep | None:
         unmerged = self._usage.unmerged_pages
-        overdue = unmerged >= _MERGE_PAGES and self._now() >= self._disk_full_until  # else it would try without a pause
+        # not where it has just found no room: it would try without a pause
+        overdue = unmerged * PAGE_BYTES >= LOG_BYTES and self._now() >= self._disk_full_until
         if not (self._upkeep_due or overdue):
             return None
         idle, self._idle = self._idle and quiet, quiet
         self._upkeep_due = False
-        canary = self._durable_at is None or self._now() - self._durable_at >= _CANARY_S
+        # After a write that found no room nothing is appended, so nothing else would begin the log anew and cut it.
+        found_no_room = self._now() < self._disk_full_until + _TICK_S
+        canary = found_no_room or self._durable_at is None or self._now() - self._durable_at >= _CANARY_S
         return Upkeep(merge=overdue or (idle and unmerged > 0), canary=canary)
 
     def _finished(self, job: "asyncio.Future[Done]") -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "COLUMNS",
     "INSERT",
     "INSERT_FOUND",
+    "LOG_BYTES",
     "PAGE_BYTES",
     "SCHEMA",
     "SELECT",
@@ -36,6 +37,7 @@ VERSION = 1
 """Of the layout below, kept as `user_version`."""
 
 PAGE_BYTES = 4096
+LOG_BYTES = 4_194_304  # of the write-ahead log: merged when it has as much, and cut to it when it begins anew
 
 COLUMNS = ("seq", "source", "topic", "key", "dedup_id", "value", "headers", "ttl_s", "received_at", "attempts", "crc")
 SCHEMA = (

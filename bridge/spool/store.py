@@ -163,6 +163,8 @@ class Store:
     def write(self, appends: Sequence[Encoded], deletes: Sequence[int] = (), tried: Sequence[Row] = ()) -> Written:
         """All or nothing, durable when it returns.
 
+        With nothing to do it writes all the same, and uses up a seq for it: SQLite writes no page that stays as it is.
+
         Args:
             appends: to be kept; of one `dedup_id` one row is.
             deletes: rows by their seq.
@@ -184,7 +186,7 @@ class Store:
                     accepted=totals.accepted + len(appends) - len(known),
                     deleted=totals.deleted + len(deletes) - len(missing),
                 )
-                self._last_seq += len(appends)
+                self._last_seq += len(appends) if appends or deletes or tried else 1
                 self._save_totals()
                 self._execute("COMMIT")
         except BaseException:
