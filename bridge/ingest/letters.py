@@ -225,4 +225,7 @@ def _encoded(text: str, dialect: HeaderDialect) -> str:
 
 
 def _time(facts: Mapping[str, str]) -> datetime:
-    return datetime.fromisoformat(facts["received"]).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(facts["received"]).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the record is no letter of the bridge: its time is beyond all times") from None

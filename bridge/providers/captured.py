@@ -12,6 +12,8 @@ __all__ = ["read_captured"]
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _is_request_line = re.compile(rb"([A-Z]+) +(?:https?://[^/ ]+)?(/[^ ?]*)(?:\?([^ ]*))?(?: +HTTP/[0-9.]+)?").fullmatch
 
+_is_length = re.compile(rb"[0-9]{1,15}").fullmatch
+
 
 def read_captured(content: bytes) -> Request:
     """The request.
@@ -29,7 +31,7 @@ def read_captured(content: bytes) -> Request:
             "expected a first line such as `POST /webhooks/github HTTP/1.1`, then headers, a blank line, the body"
         )
     headers = [_header(number, text) for number, text in enumerate(lines, start=2) if text.strip()]
-    lengths = [int(value) for name, value in headers if name == b"content-length" and value.isdigit()]
+    lengths = [int(value) for name, value in headers if name == b"content-length" and _is_length(value)]
     if lengths and len(body) > lengths[0] and not body[lengths[0] :].strip(b"\r\n"):
         body = body[: lengths[0]]  # the line end that an editor put after it
     return Request(line[1].decode(), line[2], line[3] or b"", headers, body)

@@ -39,6 +39,8 @@ Fields = dict[str, msgspec.Raw]
 """A JSON object's fields, their values not decoded yet."""
 
 _MAX_FORM_FIELDS = 1000
+# Tiny ones fit into a body by the ten thousand, and all others would wait for seconds while they are made events.
+_MAX_ITEMS = 5000
 _FORM = "application/x-www-form-urlencoded"
 _decode_fields = msgspec.json.Decoder(Fields).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -72,7 +74,7 @@ def json_object(body: bytes | msgspec.Raw) -> Fields:
 
 
 def items(body: bytes) -> list[msgspec.Raw]:
-    """The items of a body that is a JSON array with something in it.
+    """The items of a body that is a JSON array with something in it, and not too much.
 
     Raises:
         UndecodableBody: it is anything else.
@@ -84,6 +86,8 @@ def items(body: bytes) -> list[msgspec.Raw]:
         raise decode_error(error) from None
     if not found:
         raise UndecodableBody("Expected an array with at least one item - at `$`")
+    if len(found) > _MAX_ITEMS:
+        raise UndecodableBody(f"Expected an array of at most {_MAX_ITEMS} items - at `$`")
     return found
 
 

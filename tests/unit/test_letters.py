@@ -1,5 +1,6 @@
 """A delivery as a record of the dead-letter topic, and back."""
 
+import contextlib
 from datetime import UTC, datetime
 
 import msgspec
@@ -121,3 +122,17 @@ def test_equal_deliveries_have_one_id_and_others_have_others() -> None:
 def test_what_is_no_letter_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"no letter|isoformat"):
         letter_of(Received(topic="t", key=None, value=b"", headers=headers, time=NOW, seq=1))
+
+
+HEADER_NAMES = [
+    f"bridge-{name}" for name in ("id", "source", "received", "reason", "key", "header-x", "record-ce-id", "\n")
+]
+ODD_TEXTS = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "%ED%A0%80", "\ud800", "é", "", *REASONS]
+
+
+@given(st.dictionaries(st.sampled_from(HEADER_NAMES), st.sampled_from(ODD_TEXTS) | st.text(max_size=30)))
+def test_whatever_a_record_holds_it_is_a_letter_or_refused_as_none(headers: dict[str, str]) -> None:
+    """Others may write to these topics, too: an odd record must not end a replay."""
+    right = {"bridge-id": "1", "bridge-source": "shop", "bridge-received": NOW.isoformat()}
+    with contextlib.suppress(ValueError):
+        letter_of(Received(topic="t", key=None, value=b"\xff", headers=right | headers, time=NOW, seq=1))
