@@ -1,11 +1,13 @@
 """What the tests of the Kafka publisher share."""
 
 import asyncio
+import gc
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 
 from bridge.publishers.kafka import KafkaPublisher, KafkaSettings, Topic
 from tests.kafka import KafkaServer
@@ -50,6 +52,12 @@ async def start_kafka() -> AsyncIterator[StartKafka]:
     yield make
     async with asyncio.timeout(4):
         await asyncio.gather(*(publisher.close() for publisher in publishers))
+    assert not open_connections()
+
+
+def open_connections() -> list[AIOKafkaConnection]:
+    """What is open in this process, whoever has it; else the garbage collector finds it, in some other test."""
+    return [found for found in gc.get_objects() if type(found) is AIOKafkaConnection and found.connected()]
 
 
 async def values_in(server: KafkaServer, topic: str) -> list[bytes]:
@@ -72,3 +80,29 @@ async def proxied(behind_proxies: KafkaServer) -> AsyncIterator[tuple[KafkaServe
     assert behind_proxies.advertised_port
     async with Proxy(behind_proxies.port, behind_proxies.advertised_port) as proxy:
         yield behind_proxies, proxy
+
+
+class Held:
+    """Behind the proxy a broker that stops to answer at the n-th request of one connection after the other.
+
+    Attributes:
+        asked: that request has come.
+    """
+
+    def __init__(self, proxy: Proxy, at: int) -> None:
+        self._left = at
+        self._proxy = proxy
+        self.asked = asyncio.Event()
+        proxy.up.edit = self._see
+
+    def _see(self, chunk: bytes) -> bytes:
+        self._left -= 1
+        if self._left == 0:
+            self._proxy.down.hold()
+            self.asked.set()
+        return chunk
+
+    def release(self) -> None:
+        """As if nothing had been."""
+        self._proxy.up.edit = None
+        self._proxy.down.release()

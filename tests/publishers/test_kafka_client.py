@@ -9,7 +9,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.producer.sender import Sender
 
-from bridge.publishers.kafka.client import Producer
+from bridge.publishers.kafka.client import Consumer, Producer
 from bridge.publishers.kafka.dialer import client_options
 from bridge.publishers.kafka.link import Link
 from bridge.publishers.kafka.settings import KafkaSettings
@@ -40,7 +40,10 @@ def test_the_library_is_the_minor_that_was_read() -> None:
     ("owner", "names"),
     [
         (Sender, ("_send_produce_req", "sender_task", "start")),
-        (AIOKafkaClient, ("_on_connection_closed", "_md_synchronizer", "force_metadata_update", "set_topics")),
+        (
+            AIOKafkaClient,
+            ("_on_connection_closed", "_md_synchronizer", "bootstrap", "force_metadata_update", "set_topics"),
+        ),
         (AIOKafkaConnection, ("connected", "close")),
         (MessageAccumulator, ("drain_by_nodes", "add_batch")),
     ],
@@ -53,10 +56,13 @@ def test_private_names_that_are_used_are_there(owner: type, names: tuple[str, ..
 async def test_private_attributes_that_are_used_are_there() -> None:
     link = Link(client_options(KafkaSettings(servers=("a:9092",)), None))
     connection = AIOKafkaConnection("a", 9092)
+    consumer = Consumer()
     for owner, names in {
         link.producer: ("_sender", "_closed", "_txn_manager"),
         link.producer.client: ("_conns", "_sync_task"),
         connection: ("_writer", "_on_close_cb"),
+        consumer: ("_client", "_fetcher", "_coordinator", "_closed"),
     }.items():
         assert not [name for name in names if not hasattr(owner, name)]
+    await consumer.abandon()
     await closed(link)

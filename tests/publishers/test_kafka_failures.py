@@ -1,7 +1,9 @@
 """Batches that fail for good, and the change of producers that follows: what becomes of records, and at what pace."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +12,25 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from bridge.errors import BrokerUnavailable, RecordRefused
 from bridge.publishers.kafka import KafkaPublisher
+from bridge.publishers.kafka.dialer import Dialer
 from bridge.publishers.kafka.link import Link
+from bridge.publishers.supervision import Backoff
 from tests.kafka import KafkaServer
 from tests.kafka_operator import KafkaOperator
 from tests.proxy import Proxy
 from tests.publishers.conftest import reasons
 from tests.publishers.contract import publish_until_taken, ready, record, tasks, until
-from tests.publishers.kafka_fixtures import StartKafka, behind_proxies, kafka, proxied, start_kafka, topic, values_in
+from tests.publishers.kafka_fixtures import (
+    Held,
+    StartKafka,
+    behind_proxies,
+    kafka,
+    open_connections,
+    proxied,
+    start_kafka,
+    topic,
+    values_in,
+)
 
 __all__ = ["behind_proxies", "kafka", "proxied", "start_kafka", "topic"]
 
@@ -194,3 +208,78 @@ async def test_a_batch_that_is_full_is_sent_without_what_it_did_not_take(
     async with asyncio.timeout(5):
         await asyncio.gather(*map(publisher.publish, items))
     assert await values_in(kafka, topic) == [item.value for item in items]
+
+
+# ---- connections
+
+
+async def test_closing_at_whatever_the_broker_does_not_answer_leaves_nothing_open(
+    proxied: tuple[KafkaServer, Proxy], start_kafka: StartKafka, topic: str
+) -> None:
+    """The first connection, those of the producer and those for looks: each asks for versions, then for what it is."""
+    _server, proxy = proxied
+    for at in itertools.count(1):
+        held = Held(proxy, at)
+        publisher = await start_kafka(f"127.0.0.1:{proxy.port}", topic, wait=False)
+        waited = [asyncio.ensure_future(event) for event in (held.asked.wait(), publisher.wait_ready())]
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        await publisher.close()
+        held.release()
+        assert not open_connections(), f"request {at}"
+        for one in waited:
+            one.cancel()
+        await asyncio.wait(waited)
+        if not held.asked.is_set():  # it was ready before
+            break
+    assert at > 8, "versions and metadata, versions and producer id, versions and topics, their settings, leaders"
+
+
+def descriptors() -> int:
+    """How many files and sockets this process has open."""
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+@pytest.fixture
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts to connect follow each other at once."""
+    monkeypatch.setattr(Backoff, "next", lambda _backoff: 0.0)
+
+
+@pytest.mark.usefixtures("without_pauses")
+@pytest.mark.parametrize("at", [1, 2, 4], ids=["frozen", "at the metadata", "at the producer id"])
+async def test_thirty_attempts_at_a_broker_that_does_not_answer_leave_no_socket(
+    proxied: tuple[KafkaServer, Proxy], start_kafka: StartKafka, topic: str, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    _server, proxy = proxied
+    monkeypatch.setattr("bridge.publishers.kafka.dialer._DIAL_TIMEOUT_S", 0.03)
+    held, dial, counted = Held(proxy, at), Dialer.dial, []
+
+    async def dial_in_vain(dialer: Dialer) -> Link:
+        nonlocal held
+        held.release()
+        held = Held(proxy, at)
+        counted.append(descriptors())
+        return await dial(dialer)
+
+    monkeypatch.setattr(Dialer, "dial", dial_in_vain)
+    publisher = await start_kafka(f"127.0.0.1:{proxy.port}", topic, wait=False)
+    await until(lambda: len(counted) > 30, within_s=20)
+    await publisher.close()
+    held.release()
+    assert counted[-1] - counted[3] < 10, counted
+
+
+@pytest.mark.usefixtures("without_pauses")
+async def test_thirty_links_one_after_the_other_leave_no_socket(
+    kafka: KafkaServer, start_kafka: StartKafka, topic: str
+) -> None:
+    publisher = await start_kafka(kafka.bootstrap, topic)
+    before = descriptors()
+    for number in range(30):
+        link = publisher._outbox.link
+        link.end("for this test")
+        await until(lambda link=link: publisher._outbox.link not in (None, link), within_s=5)
+        if number % 10 == 0:
+            await publisher.publish(record(topic, b"%d" % number))
+    assert descriptors() - before < 10
+    assert await values_in(kafka, topic) == [b"0", b"10", b"20"]

@@ -13,8 +13,9 @@ from bridge.publishers.kafka.reader import follow
 from tests.brokers import free_ports
 from tests.kafka import KafkaServer
 from tests.kafka_operator import KafkaOperator
-from tests.publishers.contract import publish_until_taken, record
-from tests.publishers.kafka_fixtures import StartKafka, kafka, start_kafka, topic
+from tests.proxy import Proxy
+from tests.publishers.contract import publish_until_taken, record, tasks
+from tests.publishers.kafka_fixtures import Held, StartKafka, kafka, open_connections, start_kafka, topic
 
 __all__ = ["kafka", "start_kafka", "topic"]
 
@@ -103,9 +104,46 @@ async def test_it_goes_on_where_it_was_after_an_outage(kafka: KafkaServer, start
     await records.aclose()
 
 
+async def test_ending_where_a_fetch_has_just_failed_leaves_nothing_behind(
+    kafka: KafkaServer, start_kafka: StartKafka, topic: str
+) -> None:
+    """The library's `stop` then ends half-way, and a client that nobody has goes on, once a second of an outage."""
+    publisher = await start_kafka(kafka.bootstrap, topic)
+    await publisher.publish(record(topic, b"1"))
+    await publisher.close()
+    before = tasks()
+    records = reading(kafka, topic, since="all")
+    assert (await anext(records)).value == b"1"
+    following = asyncio.ensure_future(anext(records))
+    await asyncio.sleep(0.05)  # the next fetch is on its way
+    for connection in open_connections():
+        connection._writer.transport.abort()
+    await asyncio.sleep(0.03)  # and has failed; the library rests for 0.1 s
+    following.cancel()
+    await asyncio.wait([following])
+    assert tasks() <= before
+    assert not open_connections()
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=["versions", "metadata"])
+async def test_ending_while_the_broker_does_not_answer_leaves_nothing_behind(
+    kafka: KafkaServer, topic: str, at: int
+) -> None:
+    before = tasks()
+    async with Proxy(kafka.port) as proxy:
+        held = Held(proxy, at)
+        settings = KafkaSettings(servers=(f"127.0.0.1:{proxy.port}",))
+        following = asyncio.ensure_future(anext(follow(settings, [topic], since="all")))
+        await held.asked.wait()
+        following.cancel()
+        await asyncio.wait([following])
+        assert not open_connections()
+    assert tasks() <= before
+
+
 async def test_nobody_there_and_no_topic_are_told_at_once(kafka: KafkaServer, topic: str) -> None:
     with pytest.raises(BrokerUnavailable, match="none of the topics"):
         await anext(reading(kafka, topic, since="all"))
     (port,) = free_ports(1)
-    with pytest.raises(BrokerUnavailable):
+    with pytest.raises(BrokerUnavailable, match="nobody listens"):
         await anext(follow(KafkaSettings(servers=(f"127.0.0.1:{port}",)), [topic], since="all"))

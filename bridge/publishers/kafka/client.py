@@ -1,4 +1,4 @@
-"""The library's producer with what it lacks: it can be abandoned, and it tells when a part of it is gone.
+"""The library's producer and consumer with what they lack: they can be abandoned, and a producer tells of its losses.
 
 Private names of the library are used here and nowhere else; its minor version is pinned, and a contract test fails
 when one of them is gone.
@@ -7,20 +7,19 @@ when one of them is gone.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.client import ConnectionGroup
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-__all__ = ["Producer", "stop_consumer"]
+__all__ = ["Consumer", "Producer"]
 
 # It logs each attempt of each retry, with hosts. What matters of it is told by `broker_facts`, once per change.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
-_STOP_S = 1.0
 _AGAIN_S = 0.02
 
 
@@ -53,8 +52,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not ty
             KafkaError: it did not work. It may also take for ever: the caller owns the deadline, and must `abandon`.
         """
         client = self.client
-        client.cluster.update_metadata(metadata)
-        client._sync_task = asyncio.create_task(client._md_synchronizer())  # noqa: SLF001
+        _begin(client, metadata)
         # A broker that is not yet ready to give a producer id makes the library ask for metadata, and having no topics
         # means all that the cluster has. What we came with is as new as can be.
         client.force_metadata_update = _know_enough
@@ -90,19 +88,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # the library is not ty
         Not `stop()`: that waits for batches that are retried for ever (K2).
         """
         self._closed = True
-        client = self.client
-        own = [task for task in (self._sender.sender_task, client._sync_task) if task is not None]  # noqa: SLF001
-        # Again until all have ended: a request may have been handed over and not begun when we looked first.
-        while pending := [task for task in (*own, *self._requests) if not task.done()]:
-            for task in pending:
-                task.cancel()
-            for connection in list(client._conns.values()):  # noqa: SLF001
-                _drop(connection)
-            await asyncio.wait(pending, timeout=_AGAIN_S)
-        for connection in list(client._conns.values()):  # noqa: SLF001 -- one may have come up meanwhile
-            _drop(connection)
-        client._conns.clear()  # noqa: SLF001
-        await asyncio.sleep(0)  # the connections' reading tasks were cancelled, and end in the next turn of the loop
+        await _let_go(self.client, lambda: [self._sender.sender_task, *self._requests])
 
     async def _track(self, node_id: int, batches: dict[Any, Any]) -> None:
         """A produce request. The library forgets these tasks when its sender is cancelled."""
@@ -126,19 +112,53 @@ def _know_enough() -> asyncio.Future[bool]:
     return known
 
 
-async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Stop it within two seconds; alone it may wait without end for brokers that are gone."""
-    stopping = asyncio.ensure_future(consumer.stop())
-    try:
-        await asyncio.wait([stopping], timeout=_STOP_S)
-    finally:
-        if not stopping.done():
-            for connection in list(consumer._client._conns.values()):  # noqa: SLF001
-                _drop(connection)
-            await asyncio.wait([stopping], timeout=_STOP_S)
-            stopping.cancel()
-    if stopping.done() and not stopping.cancelled():
-        stopping.exception()  # seen, and of no use to anybody
+class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # the library is not typed
+    """A consumer without a group, so that there is nothing to tell the brokers when it ends."""
+
+    async def start_with(self, metadata: Any) -> None:  # noqa: ANN401 -- the library's
+        """Start with what a first connection told of the cluster: the library's own stays open when it is cancelled."""
+
+        async def begin() -> None:
+            _begin(self._client, metadata)
+
+        self._client.bootstrap = begin
+        await self.start()
+
+    async def abandon(self) -> None:
+        """Let go of everything at once: tasks, connections. Idempotent, works in any state.
+
+        Not `stop()`: that waits without end for brokers that are gone, and ends half-way where a fetch has just failed,
+        with connections open and a task that makes new ones.
+        """
+        self._closed = True
+        if (fetcher := self._fetcher) is None:  # it was not started
+            await _let_go(self._client, list)
+            return
+        own = (fetcher._fetch_task, self._coordinator._reset_committed_task)  # noqa: SLF001
+        await _let_go(self._client, lambda: [*own, *fetcher._pending_tasks])  # noqa: SLF001
+
+
+def _begin(client: AIOKafkaClient, metadata: Any) -> None:  # noqa: ANN401 -- the library's
+    client.cluster.update_metadata(metadata)
+    client._sync_task = asyncio.create_task(client._md_synchronizer())  # noqa: SLF001
+
+
+async def _let_go(client: AIOKafkaClient, tasks: Callable[[], Sequence[asyncio.Task[Any] | None]]) -> None:
+    """End these tasks and the client's own, and drop its connections."""
+    # Again until all have ended: a request may have been handed over and not begun when we looked first.
+    while pending := [task for task in (client._sync_task, *tasks()) if task is not None and not task.done()]:  # noqa: SLF001
+        for task in pending:
+            task.cancel()
+        _drop_all(client)
+        await asyncio.wait(pending, timeout=_AGAIN_S)
+    _drop_all(client)  # one may have come up meanwhile
+    client._conns.clear()  # noqa: SLF001
+    await asyncio.sleep(0)  # the connections' reading tasks were cancelled, and end in the next turn of the loop
+
+
+def _drop_all(client: AIOKafkaClient) -> None:
+    for connection in list(client._conns.values()):  # noqa: SLF001
+        _drop(connection)
 
 
 def _drop(connection: AIOKafkaConnection) -> None:

@@ -17,7 +17,7 @@ from bridge.publishers.kafka.records import MAX_BATCH_BYTES
 from bridge.publishers.kafka.settings import KafkaSettings
 from bridge.publishers.tls import ClientTls
 
-__all__ = ["Dialer", "client_options", "client_tls"]
+__all__ = ["Dialer", "client_options", "client_tls", "knock"]
 
 _DIAL_TIMEOUT_S = 4.0
 # Also the brokers' own limit for replicas to follow. When it is over the library sends the batch again with the same
@@ -75,7 +75,7 @@ class Dialer:
         self._next += 1
         options = client_options(settings, self._tls)
         async with asyncio.timeout(_DIAL_TIMEOUT_S):
-            metadata = await _knock(server, options)
+            metadata = await knock(server, options)
         link = Link(
             {
                 **options,
@@ -96,7 +96,7 @@ class Dialer:
         return link
 
 
-async def _knock(server: str, options: dict[str, Any]) -> Any:  # noqa: ANN401 -- the library's
+async def knock(server: str, options: dict[str, Any]) -> Any:  # noqa: ANN401 -- the library's
     """Connect, log in and ask who is in the cluster; here the library raises what is wrong, later it only logs it.
 
     Raises:

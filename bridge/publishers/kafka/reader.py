@@ -2,17 +2,19 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
 from bridge.errors import BrokerUnavailable
 from bridge.publishers.base import Received, Since
-from bridge.publishers.kafka.client import stop_consumer
-from bridge.publishers.kafka.dialer import client_options, client_tls
+from bridge.publishers.kafka.client import Consumer
+from bridge.publishers.kafka.dialer import client_options, client_tls, knock
 from bridge.publishers.kafka.faults import connect_reason
 from bridge.publishers.kafka.settings import KafkaSettings
 from bridge.publishers.supervision import Backoff
@@ -86,16 +88,16 @@ class _Reader:
 
     async def read(self) -> AsyncGenerator[Received, None]:
         """Records until something goes wrong, or to the end of those that are stored."""
-        consumer = AIOKafkaConsumer(
-            **client_options(self._settings, self._tls),
-            bootstrap_servers=list(self._settings.servers),
+        options = client_options(self._settings, self._tls)
+        consumer = Consumer(
+            **options,
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # where a position is no longer kept
             metadata_max_age_ms=_REFRESH_MS,
         )
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
-                await consumer.start()
+                await consumer.start_with(await self._knock(options))
                 await self._assign(consumer)
             self.began = True
             while not self._to_end or self._left():
@@ -109,7 +111,18 @@ class _Reader:
                 elif not batches:
                     await self._assign(consumer)
         finally:
-            await stop_consumer(consumer)
+            await consumer.abandon()
+
+    async def _knock(self, options: dict[str, Any]) -> Any:  # noqa: ANN401 -- the library's
+        """What the first server that lets us in tells of the cluster."""
+        failure: Exception | None = None
+        for server in random.sample(self._settings.servers, len(self._settings.servers)):
+            try:
+                return await knock(server, options)
+            except (KafkaError, OSError, TimeoutError) as error:
+                failure = error
+        assert failure is not None  # noqa: S101 -- there is a server
+        raise failure
 
     async def _assign(self, consumer: Any) -> None:  # noqa: ANN401 -- the library's
         """Take all partitions there are, each where it was left."""
