@@ -24,6 +24,7 @@ faults: $(BIN)/.dev ## brokers, disks and the bridge killed, frozen, cut off and
 	@tests/faults/setup.sh
 	@$(BIN)/python -m pytest -q -s -p no:randomly -m "" -k test_row_ tests/faults
 	@SIMULATION_SCHEDULES=2000 $(BIN)/python -m pytest -q -m "" -n 2 tests/simulation
+	@FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -q tests/server/test_fuzz_surface.py
 
 IMAGE ?= webhook-bridge
 IMAGE_ARCH ?= $(patsubst arm64,aarch64,$(shell uname -m))
