@@ -220,6 +220,9 @@ export type SvixPayload = { [name: string]: unknown };
 /** The sender's own payload, as it sent it. */
 export type TelegramPayload = { [name: string]: unknown };
 
+/** The sender's own payload, as it sent it. */
+export type TwilioPayload = { [name: string]: unknown };
+
 /** An event of a kind this version does not know, kept whole. */
 export interface Unknown {
   /** Whose event it is. Such as "chatlevel". */
@@ -275,6 +278,9 @@ export type SvixEvent =
 export type TelegramEvent =
   | CloudEvent<`telegram.${string}.v1`, TelegramPayload>;
 
+export type TwilioEvent =
+  | CloudEvent<`twilio.${string}.v1`, TwilioPayload>;
+
 /** What a record's value is, unless BRIDGE_EVENT_FORMAT=binary. */
 export type BridgeEvent =
   | CloudeventsHttpEvent
@@ -286,4 +292,5 @@ export type BridgeEvent =
   | StandardWebhooksEvent
   | StripeEvent
   | SvixEvent
-  | TelegramEvent;
+  | TelegramEvent
+  | TwilioEvent;

@@ -12,6 +12,7 @@ import click
 
 from bridge.providers.base import Provider
 from bridge.providers.captured import read_captured
+from bridge.providers.public_url import PROXY_HEADERS
 
 __all__ = ["Body", "Supply"]
 
@@ -34,7 +35,10 @@ Maker = Callable[[], Body]
 
 _MILLISECOND = timedelta(milliseconds=1)
 # Of a captured request, what belongs to the connection it came over; its proof is made anew.
-_OF_CONNECTION = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
+_OF_CONNECTION = frozenset(
+    {"accept-encoding", "connection", "content-length", "host", "transfer-encoding"}
+    | {name.decode() for name in PROXY_HEADERS}
+)
 
 
 class Supply:

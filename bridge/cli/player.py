@@ -1,7 +1,6 @@
 """Playing the provider: where a source's requests go, and with which headers, its proof among them."""
 
 import time
-from collections.abc import Mapping
 
 import click
 import httpx
@@ -10,6 +9,7 @@ from bridge.cli.bodies import Body
 from bridge.cli.urls import local_url
 from bridge.config import Config, SourceConfig, find_token, proofs_of
 from bridge.providers import PROVIDERS
+from bridge.providers.public_url import PROXY_HEADERS
 from bridge.providers.request import Request
 from bridge.providers.signing import Signer
 
@@ -46,20 +46,27 @@ class Player:
             )
         self.url = url or local_url(config, source, secret if source.verify == "token" else None, base=base)
         proofs = proofs_of(source, PROVIDERS[source.provider])
+        called = httpx.URL(self.url)
+        told = source.public_url is None and source.trusted_proxies and any(proof.needs_url for proof in proofs)
+        where = (called.scheme, called.netloc.decode())
+        self._proxied = {name.decode(): text for name, text in zip(PROXY_HEADERS, where, strict=True)} if told else {}
+        public_url = source.public_url or "://".join(where)
         try:
-            self._signer = None if secret is None else Signer(proofs, secret.reveal(), public_url=source.public_url)
+            self._signer = None if secret is None else Signer(proofs, secret.reveal(), public_url=public_url)
         except ValueError as error:
             raise click.ClickException(f"{source.variable('secret')}: {error}") from None
 
-    def headers(self, body: Body) -> dict[str, str]:
-        """Of one request, signed now."""
-        headers = {"content-type": "application/json", **body.headers}
-        return {**headers, **self._proof(body, headers)}
+    def request(self, body: Body) -> tuple[str, dict[str, str]]:
+        """URL and headers of one request, signed now: as the provider sends it, and a trusted proxy hands it on.
 
-    def _proof(self, body: Body, headers: Mapping[str, str]) -> Mapping[str, str]:
+        Few providers put something of their proof into the URL.
+        """
+        headers = {"content-type": "application/json", **body.headers, **self._proxied}
         if self._signer is None:
-            return {}
+            return self.url, headers
         url = httpx.URL(self.url)
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         request = Request("POST", url.raw_path.partition(b"?")[0], url.query, pairs, body.content)
-        return self._signer.sign(request, now=time.time())
+        completed = self._signer.completed(request)
+        posted = self.url if completed is request else str(url.copy_with(query=completed.query))
+        return posted, {**headers, **self._signer.sign(completed, now=time.time())}

@@ -7,7 +7,9 @@ from bridge.config import Config, SourceConfig, find_token
 from bridge.errors import ConfigError
 from bridge.ingest.compiled import make_verifier
 from bridge.providers import PROVIDERS
+from bridge.providers.public_url import network
 from bridge.providers.request import Request
+from bridge.providers.signatures import Step
 
 __all__ = ["prove_request"]
 
@@ -30,6 +32,10 @@ def prove_request(config: Config, source: SourceConfig, request: Request) -> tup
     except ValueError as error:
         return (ExplainedStep(name=source.verify, right=False, found=str(error)),)
     assert verifier is not None  # noqa: S101 -- VERIFY=none is handled above
-    return tuple(
-        ExplainedStep(name=step.name, right=step.right, found=step.found) for step in verifier.explain(request)
-    )
+    if not verifier.needs_peer:
+        steps = verifier.explain(request)
+    else:  # a file does not tell who handed the request over
+        proxy = str(network(source.trusted_proxies[0]).network_address)
+        taken = Step("peer", True, f"taken for {proxy}, a trusted proxy")  # noqa: FBT003 -- a struct's fields
+        steps = [taken, *verifier.explain(request._replace(peer=proxy))]
+    return tuple(ExplainedStep(name=step.name, right=step.right, found=step.found) for step in steps)

@@ -135,8 +135,8 @@ async def _run(
 
         async def post(body: Body) -> Answer:
             try:
-                headers = player.headers(body)
-                return answer_of(await client.post(player.url, content=body.content, headers=headers))
+                where, headers = player.request(body)
+                return answer_of(await client.post(where, content=body.content, headers=headers))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 return no_answer(error)
 

@@ -128,6 +128,17 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             examples=["https://hooks.example.com"],
         ),
     ] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="For providers that sign their URL, where `PUBLIC_URL` is not set: proxies whose "
+            "`X-Forwarded-Proto` and `X-Forwarded-Host` are believed to say which URL was called, by the address that "
+            "connects to this bridge. They must set both themselves, whatever the client sent. Where they change the "
+            "path, too, `PUBLIC_URL` is the way, and the safer one wherever it is known.",
+            examples=["10.0.0.7,10.1.0.0/16"],
+            extra={"default": "none: nobody is believed", "expected": "addresses and networks: 10.0.0.7,10.1.0.0/16"},
+        ),
+    ] = ()
     own: msgspec.Struct | None = None  # the provider's own settings, as its `settings` says
 
     @property

@@ -47,7 +47,10 @@ def make_verifier(source: SourceConfig, provider: Provider) -> Verifier | None:
     if source.verify == "none":
         return None
     return Verifier(
-        proofs_of(source, provider), [secret.reveal() for secret in source.secrets], public_url=source.public_url
+        proofs_of(source, provider),
+        [secret.reveal() for secret in source.secrets],
+        public_url=source.public_url,
+        trusted_proxies=source.trusted_proxies,
     )
 
 

@@ -143,7 +143,7 @@ class Ingest:
                 body = await _read_body(receive, headers, entrance.max_body_bytes)
                 arrival.received, arrival.body_bytes = perf_counter(), len(body)
                 if entrance.looks_at_body:
-                    _look_at(entrance, _request(scope, body))
+                    _look_at(entrance, scope, body)
                     proven = perf_counter()
                     arrival.verify_s, arrival.received = proven - arrival.received, proven
                 delivery = Delivery(body, headers, datetime.now(UTC))
@@ -199,10 +199,13 @@ def _request(scope: HTTPScope, body: bytes = b"") -> Request:
     return Request(str(scope["method"]), scope["raw_path"], scope["query_string"], scope["headers"], body)
 
 
-def _look_at(entrance: Entrance, request: Request) -> None:
+def _look_at(entrance: Entrance, scope: HTTPScope, body: bytes) -> None:
     """What wants the body before the pipeline gets it: a signature, then a question that is no event."""
-    if entrance.verifier is not None and entrance.verifier.needs_body:
-        _prove(entrance.verifier, request)
+    request, verifier = _request(scope, body), entrance.verifier
+    if verifier is not None and verifier.needs_body:
+        if verifier.needs_peer:
+            request = request._replace(peer=client_of(scope) or "")
+        _prove(verifier, request)
     greeting = entrance.handshakes.get("POST")
     if greeting is not None and (reply := greeting(request)) is not None:
         raise _Greeted(reply)

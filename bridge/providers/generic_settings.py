@@ -44,7 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signed: Annotated[
         str,
         _text(
-            "What is signed: text with `{body}`, `{timestamp}`, `{id}`, `{method}`, `{url}`, `{form}`.",
+            "What is signed: text with `{body}`, `{timestamp}`, `{id}`, `{method}`, `{url}`, `{form}` (its fields, "
+            "sorted), or `{url:NAME}`, a URL whose query holds the body's SHA-256 in `NAME`.",
             "{timestamp}.{body}",
             "`{body}`",
         ),
@@ -137,16 +138,15 @@ def faults_of(settings: Settings) -> Iterator[Fault]:
 
 
 def _faults_of_signed(settings: Settings) -> Iterator[Fault]:
+    proof = proof_of(settings)
     try:
-        names = proof_of(settings).placeholders
+        names = proof.placeholders
     except ValueError:
         yield Fault("signed", "has a brace without its pair", "text with {body}")
         return
-    if unknown := names - {"id", "timestamp", "body", "url", "form", "method"}:
-        yield Fault(
-            "signed", f"has {{{min(unknown)}}}, which stands for nothing", "{body}, {timestamp}, {id}, {url}, {form}"
-        )
-    elif not names & {"body", "form"}:
+    if odd := proof.odd_placeholders:
+        yield Fault("signed", f"has {odd[0]}, which stands for nothing", "{body}, {timestamp}, {id}, {url}, {form}")
+    elif not proof.covers_body:
         yield Fault("signed", "has no {body}: anybody could exchange it", "{body} in it")
     pairs = {"id": "signed_id_header", "timestamp": "timestamp_header"}
     for name, field in pairs.items():

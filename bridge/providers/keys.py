@@ -1,38 +1,30 @@
-"""Secrets become keys, a request becomes the bytes that were signed, and both meet in constant time.
+"""Secrets become keys, and signatures meet what was signed in constant time.
 
 Called by `signatures` and `signing`, at start; what it returns runs once a request.
 """
 
-import contextlib
 import hmac
 import re
 import secrets
 from base64 import b64decode, b64encode
 from binascii import Error as BinasciiError
 from collections.abc import Callable, Sequence
-from string import Formatter
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
-from bridge.errors import VerificationFailed
 from bridge.providers.proof import Proof, SecretForm
-from bridge.providers.request import Request
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-__all__ = ["DIGESTS", "ENCODERS", "Key", "key_of", "keys_of", "matcher", "new_secret", "signed_bytes"]
+__all__ = ["DIGESTS", "ENCODERS", "Key", "key_of", "keys_of", "matcher", "new_secret"]
 
 Key = bytes
-Part = Callable[[Request, bytes, bytes], bytes]
 
 DIGESTS = {"hmac-sha1": "sha1", "hmac-sha256": "sha256", "hmac-sha512": "sha512"}
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {"hex": lambda digest: digest.hex().encode(), "base64": b64encode}
 
 _KEY_BYTES = 32  # of Ed25519, RFC 8032
 _SECRET_BYTES = 32  # 256 bits
-_MAX_FIELDS = 1000
-_FORM = b"application/x-www-form-urlencoded"
 _is_base64 = re.compile(r"[A-Za-z0-9+/]+={0,2}").fullmatch
 
 
@@ -159,61 +151,3 @@ def _raw_signature(proof: Proof, text: bytes) -> bytes | None:
         return bytes.fromhex(text.decode()) if proof.encoding == "hex" else b64decode(text, validate=True)
     except ValueError:
         return None
-
-
-def signed_bytes(proof: Proof, url: bytes) -> Callable[[Request, bytes, bytes], bytes]:
-    """A function of request, id and timestamp: the bytes that the sender signed.
-
-    Args:
-        proof: says what they are made of.
-        url: how the sender reaches us, without the path.
-
-    Raises (the function): VerificationFailed: there is something in the request that cannot have been signed.
-    """
-    parts: list[bytes | Part] = []
-    for literal, name, _, _ in Formatter().parse(proof.signed):
-        if literal:
-            parts.append(literal.encode())
-        if name is not None:
-            parts.append(_part(name, url))
-    if proof.signed == "{body}":
-        return lambda request, _id, _timestamp: request.body
-    return lambda request, delivery_id, timestamp: b"".join(
-        part if isinstance(part, bytes) else part(request, delivery_id, timestamp) for part in parts
-    )
-
-
-def _part(name: str, url: bytes) -> Part:
-    def public_url(request: Request, _id: bytes, _timestamp: bytes) -> bytes:
-        return url + request.path + (b"?" + request.query if request.query else b"")
-
-    ways: dict[str, Part] = {
-        "id": lambda _request, delivery_id, _timestamp: delivery_id,
-        "timestamp": lambda _request, _id, timestamp: timestamp,
-        "body": lambda request, _id, _timestamp: request.body,
-        "method": lambda request, _id, _timestamp: request.method.encode(),
-        "url": public_url,
-        "form": lambda request, _id, _timestamp: _sorted_form(request),
-    }
-    return ways[name]
-
-
-def _sorted_form(request: Request) -> bytes:
-    """Names and values of a form's fields, sorted, each pair once, joined by nothing.
-
-    Never nothing for a body that is no form, or a signature over something else would do for any body.
-    """
-    kinds = [value for name, value in request.headers if name == b"content-type"]
-    pairs = []
-    if len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == _FORM:
-        with contextlib.suppress(ValueError):
-            pairs = parse_qsl(
-                request.body.decode(),
-                keep_blank_values=True,
-                strict_parsing=True,
-                max_num_fields=_MAX_FIELDS,
-                errors="strict",
-            )
-    if not pairs:
-        raise VerificationFailed("the body is no form that could have been signed")
-    return "".join(name + value for name, value in sorted(set(pairs))).encode()

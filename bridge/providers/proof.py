@@ -16,6 +16,7 @@ Scheme = Literal["hmac-sha1", "hmac-sha256", "hmac-sha512", "ed25519", "equal", 
 
 _SIGNING = ("hmac-sha1", "hmac-sha256", "hmac-sha512", "ed25519")
 _PLACEHOLDERS = frozenset({"id", "timestamp", "body", "url", "form", "method"})
+_is_parameter = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 _is_header = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+").fullmatch
 
 
@@ -76,7 +77,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         grammar: how the signature stands in it.
         encoding: of a signature.
         signed: what the signature is over: text with `{id}`, `{timestamp}`, `{body}`, `{method}`, `{url}` (as the
-            sender knows it) and `{form}` (the body's form fields, sorted, names and values joined).
+            sender knows it), `{url:NAME}` (the same; the parameter NAME of its query holds the SHA-256 of the body, so
+            that the body is signed, too) and `{form}` (the body's form fields, sorted, names and values joined).
         id_header: where `{id}` is.
         timestamp: when it was signed; None: replays are recognised by the event's id alone.
         secret: how secrets are written.
@@ -112,6 +114,26 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(name for _, name, _, _ in Formatter().parse(self.signed) if name is not None)
 
     @property
+    def body_parameter(self) -> str:
+        """The parameter of the signed URL's query that holds the body's SHA-256; empty where there is none."""
+        return next((spec for _, name, spec, _ in Formatter().parse(self.signed) if name == "url" and spec), "")
+
+    @property
+    def covers_body(self) -> bool:
+        """Whether no other body has the same signature."""
+        return bool(self.placeholders & {"body", "form"} or self.body_parameter)
+
+    @property
+    def odd_placeholders(self) -> tuple[str, ...]:
+        """What in `signed` stands for nothing, as it is written."""
+        return tuple(
+            f"{{{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}}}"
+            for _, name, spec, conversion in Formatter().parse(self.signed)
+            if name is not None
+            and (name not in _PLACEHOLDERS or conversion or (spec and not (name == "url" and _is_parameter(spec))))
+        )
+
+    @property
     def headers(self) -> frozenset[str]:
         """Every header that is read; those that may hold a secret are `secret_headers`."""
         names = {self.header, self.id_header, self.timestamp.header if self.timestamp else ""}
@@ -138,9 +160,9 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         names = self.placeholders
         if not self.header:
             yield "it names no header"
-        if unknown := names - _PLACEHOLDERS:
-            yield f"{{{min(unknown)}}} stands for nothing that is signed"
-        if not names & {"body", "form"}:
+        if odd := self.odd_placeholders:
+            yield f"{odd[0]} stands for nothing that is signed"
+        if not self.covers_body:
             yield "the body is not signed"
         if ("id" in names) != bool(self.id_header):
             yield "{id} and id_header go together"

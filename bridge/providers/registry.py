@@ -29,6 +29,7 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "stripe": "bridge.providers.stripe:Stripe",
         "svix": "bridge.providers.svix:Svix",
         "telegram": "bridge.providers.telegram:Telegram",
+        "twilio": "bridge.providers.twilio:Twilio",
         "whatsapp-cloud": "bridge.providers.whatsapp_cloud:WhatsAppCloud",
     }
 )

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-__all__ = ["Handshake", "Reply", "Request"]
+from bridge.errors import VerificationFailed
+
+__all__ = ["Handshake", "Reply", "Request", "only"]
 
 
 class Request(NamedTuple):
@@ -15,6 +17,7 @@ class Request(NamedTuple):
         query: what stands after the `?`.
         headers: all of them, repeated ones as often as they came; names in lower case.
         body: the raw bytes; empty while it is not read.
+        peer: the address at the other end of the connection; empty where nobody asks for it (`Verifier.needs_peer`).
     """
 
     method: str
@@ -22,6 +25,27 @@ class Request(NamedTuple):
     query: bytes
     headers: Iterable[tuple[bytes, bytes]]
     body: bytes = b""
+    peer: str = ""
+
+
+def only(request: Request, name: bytes) -> bytes:
+    """The header's one value.
+
+    Raises:
+        VerificationFailed: it is not there once, with something in it, in ASCII.
+    """
+    found = None
+    for key, value in request.headers:
+        if key == name:
+            if found is not None:
+                raise VerificationFailed(f"the header {name.decode()} is there twice")
+            found = value
+    if not found:
+        state = "missing" if found is None else "empty"
+        raise VerificationFailed(f"the header {name.decode()} is {state}")
+    if not found.isascii():
+        raise VerificationFailed(f"the header {name.decode()} has other characters than ASCII")
+    return found
 
 
 class Reply(NamedTuple):

@@ -3,9 +3,11 @@
 Works on what came over the wire, before any parsing of the body, and fails closed on anything odd. What it says of a
 failure is about headers and forms, never what stands in them, so that it may be logged; the sender is told nothing.
 
-Not here: how a preset states its proof (`proof`), the keys and the signed bytes (`keys`), and signing (`signing`).
+Not here: how a preset states its proof (`proof`), the keys (`keys`), the signed bytes (`signed`), and signing
+(`signing`).
 """
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -17,9 +19,11 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from bridge.errors import VerificationFailed
 from bridge.providers.grammars import reader
-from bridge.providers.keys import Key, keys_of, matcher, signed_bytes
+from bridge.providers.keys import Key, keys_of, matcher
 from bridge.providers.proof import Proof
-from bridge.providers.request import Request
+from bridge.providers.public_url import Bases, bases_of
+from bridge.providers.request import Request, only
+from bridge.providers.signed import check_body_hash, signed_bytes
 
 __all__ = ["Step", "Verifier"]
 
@@ -51,6 +55,7 @@ class Verifier:
 
     Attributes:
         needs_body: whether `verify` wants the request's body; else it can be asked before the body is read.
+        needs_peer: whether `verify` wants the request's `peer`, for a proxy there is to tell the URL.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Verifier:
         secrets: Sequence[str],
         *,
         public_url: str | None = None,
+        trusted_proxies: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Compile.
@@ -67,6 +73,7 @@ class Verifier:
             proofs: any of them will do.
             secrets: each goes with the proof that its form fits.
             public_url: where the sender reaches us, without the path; for proofs that sign the URL.
+            trusted_proxies: addresses and networks that are believed to tell it where `public_url` is not given.
             clock: seconds since 1970.
 
         Raises:
@@ -76,11 +83,11 @@ class Verifier:
         for proof in proofs:
             if fault := next(proof.faults(), None):
                 raise ValueError(f"the proof {proof.scheme} is none: {fault}")
-            if proof.needs_url and not public_url:
-                raise ValueError("the sender signs its URL, so the public URL must be known")
         self.proofs = tuple(proofs)
         self.needs_body = any(proof.needs_body for proof in proofs)
-        self._url = (public_url or "").rstrip("/").encode()
+        signs_url = any(proof.needs_url for proof in proofs)
+        self.needs_peer = signs_url and not public_url
+        self._bases = bases_of(public_url, trusted_proxies) if signs_url else _no_bases
         self._clock = clock
         self._checks: tuple[_Check, ...] = ()
         self.replace(secrets)
@@ -118,21 +125,21 @@ class Verifier:
 
     def _check(self, proof: Proof, keys: Sequence[Key]) -> _Check:
         if proof.signs:
-            return _Signature(proof, keys, self._url, self._clock)
+            return _Signature(proof, keys, self._bases, self._clock)
         return _Shown(proof, keys)
 
 
 class _Signature:
     """The request is signed."""
 
-    def __init__(self, proof: Proof, keys: Sequence[Key], url: bytes, clock: Callable[[], float]) -> None:
-        self._proof = proof
+    def __init__(self, proof: Proof, keys: Sequence[Key], bases: Bases, clock: Callable[[], float]) -> None:
+        self._proof, self._bases = proof, bases
         self._header, self._id_header = proof.header.encode(), proof.id_header.encode()
         self._when = proof.timestamp
         self._when_header = proof.timestamp.header.encode() if proof.timestamp else b""
         self._per_second = 1000 if proof.timestamp and proof.timestamp.unit == "ms" else 1
         self._read = reader(proof)
-        self._signed = signed_bytes(proof, url)
+        self._signed = signed_bytes(proof, bases)
         self._matches = matcher(proof, keys)
         self._keys, self._clock = len(keys), clock
 
@@ -140,15 +147,21 @@ class _Signature:
         signatures, delivery_id, timestamp = self._claims(request)
         if self._when is not None and abs(self._age(timestamp)) > self._when.tolerance_s:
             raise VerificationFailed("the timestamp is too far from this machine's clock", near=True)
-        if not self._matches(self._signed(request, delivery_id, timestamp), signatures):
+        if not self._fits(request, signatures, delivery_id, timestamp):
             raise VerificationFailed("no signature is that of a configured secret", near=True)
+
+    def _fits(self, request: Request, signatures: list[bytes], delivery_id: bytes, timestamp: bytes) -> bool:
+        for signed in self._signed(request, delivery_id, timestamp):  # noqa: SIM110 -- as long as one compare
+            if self._matches(signed, signatures):
+                return True
+        return False
 
     def _claims(self, request: Request) -> tuple[list[bytes], bytes, bytes]:
         """Signatures, id and timestamp as the headers have them."""
-        signatures, timestamp = self._read(_only(request, self._header))
+        signatures, timestamp = self._read(only(request, self._header))
         if self._when_header:
-            timestamp = _only(request, self._when_header)
-        delivery_id = _only(request, self._id_header) if self._id_header else b""
+            timestamp = only(request, self._when_header)
+        delivery_id = only(request, self._id_header) if self._id_header else b""
         if not signatures:
             raise VerificationFailed(f"the header {self._proof.header} has no signature of the expected kind")
         if len(signatures) > _MAX_SIGNATURES:
@@ -162,23 +175,48 @@ class _Signature:
         return self._clock() - int(timestamp) / self._per_second
 
     def explain(self, request: Request) -> list[Step]:
-        names = ", ".join(sorted(self._proof.headers))
         try:
             signatures, delivery_id, timestamp = self._claims(request)
             age_s = self._age(timestamp) if self._when is not None else 0
-            signed = self._signed(request, delivery_id, timestamp)
         except VerificationFailed as error:
             return [Step("headers", False, str(error))]  # noqa: FBT003 -- a struct's fields
-        steps = [Step("headers", True, names)]  # noqa: FBT003 -- as above
+        steps = [Step("headers", True, ", ".join(sorted(self._proof.headers)))]  # noqa: FBT003 -- as above
         if self._when is not None:
             direction = "after" if age_s < 0 else "before"
             found = f"signed {abs(age_s):.0f} s {direction} now; {self._when.tolerance_s} s are tolerated"
             steps.append(Step("timestamp", abs(age_s) <= self._when.tolerance_s, found))
-        steps.append(Step("signed", True, f"{len(signed)} bytes: {self._proof.signed}"))  # noqa: FBT003 -- as above
-        right = self._matches(signed, signatures)
+        if self._proof.needs_url:
+            url = self._explain_url(request)
+            steps += url
+            if not url[-1].right:
+                return steps
+        try:
+            signed = self._signed(request, delivery_id, timestamp)
+        except VerificationFailed as error:
+            return [*steps, Step("signed", False, str(error))]  # noqa: FBT003 -- as above
+        steps.append(Step("signed", True, f"{len(signed[0])} bytes: {self._proof.signed}"))  # noqa: FBT003 -- as above
+        right = self._fits(request, signatures, delivery_id, timestamp)
         found = f"{len(signatures)} in the header, {self._keys} configured secret{'s' * (self._keys != 1)}: "
         found += "one fits" if right else "none fits" + self._hint(request, signatures, delivery_id, timestamp)
         return [*steps, Step("signature", right, found)]
+
+    def _explain_url(self, request: Request) -> list[Step]:
+        """Which URLs are tried, without what may be a secret in them: what stands after the source, and the query."""
+        try:
+            bases = self._bases(request)
+        except VerificationFailed as error:
+            return [Step("url", False, str(error))]  # noqa: FBT003 -- as above
+        path = b"/".join(request.path.split(b"/")[:3])
+        rest = path.decode("latin-1") + "/…" * (path != request.path) + "?…" * bool(request.query)
+        tried = Step("url", True, "tried " + ", ".join(base.decode() + rest for base in bases))  # noqa: FBT003 -- as above
+        if not (parameter := self._proof.body_parameter):
+            return [tried]
+        try:
+            check_body_hash(request, parameter)
+        except VerificationFailed as error:
+            wrong = Step("body", False, str(error))  # noqa: FBT003 -- as above
+            return [tried, wrong] if error.near else [wrong]
+        return [tried, Step("body", True, f"its SHA-256 is in the URL's {parameter}")]  # noqa: FBT003 -- as above
 
     def _hint(self, request: Request, signatures: list[bytes], delivery_id: bytes, timestamp: bytes) -> str:
         """What is often done to a body between a sender and a file."""
@@ -189,9 +227,11 @@ class _Signature:
             "with LF for CRLF": body.replace(b"\r\n", b"\n"),
         }
         for how, other in changed.items():
-            request_then = request._replace(body=other)
-            if other != body and self._matches(self._signed(request_then, delivery_id, timestamp), signatures):
-                return f"; the body {how} would: it was changed after it was signed"
+            if other == body:
+                continue
+            with contextlib.suppress(VerificationFailed):
+                if self._fits(request._replace(body=other), signatures, delivery_id, timestamp):
+                    return f"; the body {how} would: it was changed after it was signed"
         return ": another secret, or a body or URL that was changed after it was signed"
 
 
@@ -231,24 +271,12 @@ class _Shown:
         return [Step("secret", True, f"in {self._name}")]  # noqa: FBT003 -- as above
 
 
-def _only(request: Request, name: bytes) -> bytes:
-    """The header's one value."""
-    found = None
-    for key, value in request.headers:
-        if key == name:
-            if found is not None:
-                raise VerificationFailed(f"the header {name.decode()} is there twice")
-            found = value
-    if not found:
-        state = "missing" if found is None else "empty"
-        raise VerificationFailed(f"the header {name.decode()} is {state}")
-    if not found.isascii():
-        raise VerificationFailed(f"the header {name.decode()} has other characters than ASCII")
-    return found
+def _no_bases(_request: Request) -> tuple[bytes, ...]:
+    return ()
 
 
 def _header_presenter(name: bytes) -> Callable[[Request], list[bytes]]:
-    return lambda request: [_only(request, name)]
+    return lambda request: [only(request, name)]
 
 
 def _authorization(request: Request, scheme: bytes) -> list[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import stripe
+from twilio.request_validator import RequestValidator
 
 from tests.generated import ROOT
 from tests.processes import BridgeProcess, run_here, wait_until
@@ -20,10 +21,12 @@ PRESETS = (
     "stripe",
     "shopify",
     "telegram",
+    "twilio",
     "standard-webhooks",
     "svix",
 )
 STRIPE = "whsec_canary_5f2e8b1c9d7a4036"
+TWILIO = "canary-c1d2e3f4a5b60718"
 CANARY = "canary-in-a-body-that-is-not-proven"
 
 
@@ -53,8 +56,11 @@ def running(bridge: Callable[..., BridgeProcess], tmp_path: Path) -> BridgeProce
     return bridge(
         BRIDGE_SOURCE_GITHUB_SECRET_FILE=str(tmp_path / "github"),
         PYTHONPATH=str(tmp_path / "site"),
-        BRIDGE_SOURCES=",".join((*PRESETS, "chatlevel", "weather")),
+        BRIDGE_SOURCES=",".join((*PRESETS, "chatlevel", "calls=twilio", "weather")),
         BRIDGE_SOURCE_STRIPE_SECRET=STRIPE,
+        BRIDGE_SOURCE_TWILIO_SECRET=TWILIO,
+        BRIDGE_SOURCE_TWILIO_PUBLIC_URL="https://hooks.example.com",
+        BRIDGE_SOURCE_CALLS_TRUSTED_PROXIES="127.0.0.1",
     ).start()
 
 
@@ -64,8 +70,37 @@ def outcomes(running: BridgeProcess, source: str) -> Mapping[str, float]:
     return {outcome: float(count) for outcome, count in found if float(count)}
 
 
+def check_twilio(running: BridgeProcess, env: Mapping[str, str], captured: Path) -> None:
+    """A sender that signs its URL, which the setting knows, or a proxy tells; and that is answered without a body."""
+    for source in ("twilio", "calls"):
+        sent = run_here("send", "call.status", "messaging.message.delivered", "--source", source, env=env)
+        assert sent.exit_code == 0, sent.output
+        assert run_here("selftest", "--source", source, env=env).exit_code == 0
+    url, called = f"http://127.0.0.1:{running.port}/webhooks/twilio", "https://hooks.example.com/webhooks/twilio"
+    fields = {"CallSid": "CA1", "CallStatus": "ringing", "Direction": "inbound", "To": "+15557122661"}
+    signature = RequestValidator(TWILIO).compute_signature(called, fields)
+    answer = httpx.post(url, data=fields, headers={"x-twilio-signature": signature})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert httpx.post(url, data={**fields, "To": "+1"}, headers={"x-twilio-signature": signature}).status_code == 401
+    assert outcomes(running, "twilio") == {"accepted": 5, "unauthorized": 1}
+
+    captured.write_text(
+        f"POST /webhooks/twilio?bodySHA256=00 HTTP/1.1\nX-Twilio-Signature: {signature}\n"
+        "X-Forwarded-Proto: https\nX-Forwarded-Host: hooks.example.com\n\n{}"
+    )
+    for source, first in (("twilio", "headers"), ("calls", "peer")):
+        explained = run_here("explain", "--request", str(captured), "--source", source, "--json", env=env)
+        proof = json.loads(explained.stdout)["proof"]
+        assert (explained.exit_code, proof[0]["name"], proof[-1]["name"]) == (1, first, "body")
+        (tried,) = (step["found"] for step in proof if step["name"] == "url")
+        assert tried == f"tried {called}?…, {called.replace('.com', '.com:443')}?…"
+
+
 def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProcess, tmp_path: Path) -> None:
-    env = {**running.env, "BRIDGE_SOURCES": ",".join((*PRESETS, "chatlevel"))}  # this process has no weather
+    env = {
+        **running.env,
+        "BRIDGE_SOURCES": ",".join((*PRESETS, "chatlevel", "calls=twilio")),
+    }  # this process has no weather
     for preset in PRESETS:
         sent = run_here("send", "--source", preset, env=env)
         assert sent.exit_code == 0, sent.output
@@ -79,6 +114,7 @@ def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProc
         "events.stripe.customer.created",
         "events.shopify.orders.create",
         "events.telegram.message",
+        "events.twilio.message.received",
         "events.standard-webhooks.user.created",
         "events.svix.user.created",
         "events.weather.storm",
@@ -110,6 +146,8 @@ def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProc
     assert "without its last line end would" in " ".join(explained.stdout.split())
     assert run_here("send", str(captured), "--source", "stripe", env=env).exit_code == 0, "signed anew"
 
+    check_twilio(running, env, captured)
+
     # questions that are no events
     url = f"http://127.0.0.1:{running.port}/webhooks/cloudevents-http"
     consent = httpx.options(url, headers={"webhook-request-origin": "sender.example.com"})
@@ -122,6 +160,6 @@ def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProc
     (tmp_path / "github").write_text("the-secret-of-tomorrow")  # which `send` reads at once
     wait_until(lambda: run_here("send", "--source", "github", env=env).exit_code == 0)
     log = running.log.read_text()
-    for secret in (STRIPE, CANARY, signature, (running.data_dir / "tokens" / "slack").read_text().strip()):
+    for secret in (STRIPE, TWILIO, CANARY, signature, (running.data_dir / "tokens" / "slack").read_text().strip()):
         assert secret not in log
         assert secret == CANARY or secret not in explained.output  # what the body would become is shown

@@ -175,7 +175,9 @@ class Proven:
             }
         else:
             secret = "token" if proof.scheme == "url-token" else new_secret(proof)
-            signed = Signer([proof], secret, public_url=PUBLIC_URL).sign(request, now=NOW)
+            signer = Signer([proof], secret, public_url=PUBLIC_URL)
+            request = signer.completed(request)
+            signed = signer.sign(request, now=NOW)
         kept = [pair for pair in headers if pair[0].decode() not in signed]
         self.request = request._replace(headers=[*kept, *((n.encode(), v.encode()) for n, v in signed.items())])
         self.verifier = Verifier([proof], [secret], public_url=PUBLIC_URL, clock=lambda: NOW)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from slack_sdk.signature import SignatureVerifier
+from twilio.request_validator import RequestValidator
 
 from bridge.config import load
 from bridge.errors import ConfigError, UndecodableBody, VerificationFailed
@@ -33,12 +34,12 @@ def events(body: bytes | Any, headers: Mapping[str, str] | None = None, **settin
     return provider.decoder()(Delivery(raw, pairs, RECEIVED_AT))
 
 
-def believes(body: str, headers: Mapping[str, str], **settings: str) -> bool:
+def believes(body: str, headers: Mapping[str, str], query: str = "", **settings: str) -> bool:
     verifier = make_verifier(load(configuration(**settings)).source("own"), PROVIDERS["generic"])
     assert verifier is not None
     pairs = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
     try:
-        verifier.verify(Request("POST", b"/webhooks/own", b"", pairs, body.encode()))
+        verifier.verify(Request("POST", b"/webhooks/own", query.encode(), pairs, body.encode()))
     except VerificationFailed:
         return False
     return True
@@ -82,6 +83,26 @@ def test_a_library_of_another_sender_is_understood_with_its_timestamp() -> None:
         headers = {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": at}
         assert believes("{}", headers, **slack) == right
         assert believes("{}", headers, **slack, TOLERANCE_S="2000")
+
+
+def test_a_sender_that_signs_its_url_needs_no_preset() -> None:
+    """Square's scheme, and Twilio's for JSON."""
+    token, url = "8f742231b10e8888abcd99yyyzzz85a5", "https://hooks.example.com"
+    settings = {
+        "SIGNATURE": "hmac-sha1",
+        "SIGNATURE_HEADER": "X-Twilio-Signature",
+        "SIGNATURE_ENCODING": "base64",
+        "SECRET": token,
+        "PUBLIC_URL": url,
+    }
+    library = RequestValidator(token)
+    query = f"bodySHA256={library.compute_hash('{}')}"
+    headers = {"X-Twilio-Signature": library.compute_signature(f"{url}/webhooks/own?{query}", {})}
+    assert believes("{}", headers, query=query, **settings, SIGNED="{url:bodySHA256}")
+    assert not believes("[]", headers, query=query, **settings, SIGNED="{url:bodySHA256}")
+    headers = {"X-Twilio-Signature": library.compute_signature(f"{url}/webhooks/own?a=1{{}}", {})}
+    assert believes("{}", headers, query="a=1", **settings, SIGNED="{url}{body}")
+    assert not believes("{}", headers, query="a=2", **settings, SIGNED="{url}{body}")
 
 
 def test_a_shown_secret_and_a_token_in_the_url_are_proofs_too() -> None:

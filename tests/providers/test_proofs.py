@@ -99,6 +99,15 @@ VECTORS = {
         path=b"/myapp.php",
         query=b"foo=1&bar=2",
     ),
+    "twilio, JSON": Vector(
+        Proof(scheme="hmac-sha1", header="x-twilio-signature", encoding="base64", signed="{url:bodySHA256}"),
+        "12345",
+        {"x-twilio-signature": "a9nBmqA0ju/hNViExpshrM61xv4="},
+        b'{"property": "value", "boolean": true}',
+        public_url="https://mycompany.com",
+        path=b"/myapp.php",
+        query=b"foo=1&bar=2&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620",
+    ),
     "waha": Vector(
         Proof(scheme="hmac-sha512", header="x-webhook-hmac"),
         "my-secret-key",
@@ -174,6 +183,51 @@ def test_any_other_byte_of_a_header_that_is_read_does_not(vector: Vector) -> Non
                 assert not believes(check, request(vector, headers=headers)), (name, changed)
 
 
+SIGN_URLS = {name: vector for name, vector in VECTORS.items() if vector.proof.needs_url}
+
+
+@pytest.mark.parametrize("name", SIGN_URLS)
+def test_any_other_byte_of_the_url_does_not(name: str) -> None:
+    vector = SIGN_URLS[name]
+    check = verifier(vector)
+    for part in ("path", "query"):
+        value = getattr(vector, part)
+        for place in range(len(value)):
+            changed = value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :]
+            assert not believes(check, request(vector, **{part: changed})), changed
+        assert not believes(check, request(vector, **{part: value + b"x"}))
+    assert vector.public_url is not None
+    for place in range(len("https://"), len(vector.public_url.rstrip("/"))):
+        letter = "x" if vector.public_url[place] != "x" else "y"
+        other = vector.public_url[:place] + letter + vector.public_url[place + 1 :]
+        assert not believes(verifier(vector._replace(public_url=other)), request(vector)), other
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"foo=1&bar=2",
+        b"foo=1&bar=2&bodySHA256=",
+        b"foo=1&bar=2&bodySHA256",
+        b"foo=1&bar=2&bodysha256={}",
+        b"foo=1&bar=2&bodySHA256={}&bodySHA256={}",
+        b"foo=1&bar=2&bodySHA256=00&bodySHA256={}",
+        b"foo=1&bar=2&bodySHA256={}0",
+        b"foo=1&bar=2&bodySHA256={}%20",
+    ],
+)
+def test_a_body_whose_hash_is_not_once_in_the_url_is_refused_though_the_url_is_signed(query: bytes) -> None:
+    """Signed with the right secret whatever the query is."""
+    vector = VECTORS["twilio, JSON"]
+    query = query.replace(b"{}", vector.query[-64:])
+    signature = b64encode(hmac.digest(b"12345", b"https://mycompany.com/myapp.php?" + query, "sha1"))
+    headers = [(b"x-twilio-signature", signature)]
+    assert not believes(verifier(vector), request(vector, headers=headers, query=query))
+    right = vector.query
+    signature = b64encode(hmac.digest(b"12345", b"https://mycompany.com/myapp.php?" + right, "sha1"))
+    assert believes(verifier(vector), request(vector, headers=[(b"x-twilio-signature", signature)]))
+
+
 def test_any_other_secret_does_not(vector: Vector) -> None:
     place_of_key = len(vector.proof.secret.prefix)
     for place in range(place_of_key, len(vector.secret)):
@@ -239,6 +293,11 @@ def test_no_secret_or_an_empty_one_is_refused_at_the_start(vector: Vector) -> No
         (Proof(scheme="hmac-sha256", header="X-S"), "no name in lower case"),
         (Proof(scheme="hmac-sha256"), "names no header"),
         (Proof(scheme="equal"), "names no header"),
+        (Proof(scheme="hmac-sha1", header="x-sig", signed="{url}"), "the body is not signed"),
+        (Proof(scheme="hmac-sha1", header="x-sig", signed="{url:}"), "the body is not signed"),
+        (Proof(scheme="hmac-sha1", header="x-sig", signed="{url:a&b}"), "{url:a&b} stands for nothing"),
+        (Proof(scheme="hmac-sha1", header="x-sig", signed="{body!r}"), "{body!r} stands for nothing"),
+        (Proof(scheme="hmac-sha1", header="x-sig", signed="{form:x}"), "{form:x} stands for nothing"),
     ],
 )
 def test_a_proof_that_would_believe_too_much_is_refused_at_the_start(proof: Proof, fault: str) -> None:

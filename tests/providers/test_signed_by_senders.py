@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
+from urllib.parse import parse_qs, urlencode
 
 import pytest
 import standardwebhooks
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 from slack_sdk.signature import SignatureVerifier
+from twilio.request_validator import HMAC_SHA256, RequestValidator
 
 from bridge.providers import BUILT_IN, PROVIDERS
 from bridge.providers.request import Request
@@ -28,6 +30,12 @@ SEED = SigningKey(bytes(range(32)))
 WHPK = "whpk_" + base64.b64encode(bytes(SEED.verify_key)).decode()
 ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
 BODY = '{"test": 2432232314, "text": "ünïcode ☃"}'
+PUBLIC_URL = "https://hooks.example.com"
+PATH = "/webhooks/x"
+AUTH_TOKEN = "8f742231b10e8888abcd99yyyzzz85a5"
+FORM = urlencode([("To", "+18005551212"), ("Body", "ünïcode ☃ & more"), ("Empty", ""), ("tag", "b"), ("tag", "a")])
+FORM_TYPE = "application/x-www-form-urlencoded"
+BODY_HASH = f"bodySHA256={RequestValidator(AUTH_TOKEN).compute_hash(BODY)}"
 
 Sign = Callable[[str], Mapping[str, str]]
 
@@ -36,6 +44,9 @@ class Sender(NamedTuple):
     preset: str
     secret: str
     sign: Sign
+    body: str = BODY
+    query: str = ""
+    content: Mapping[str, str] = {}
 
 
 def standard(body: str) -> Mapping[str, str]:
@@ -63,7 +74,36 @@ def by_slack(body: str) -> Mapping[str, str]:
     return {"x-slack-request-timestamp": str(NOW), "x-slack-signature": str(signature)}
 
 
+class Fields(dict[str, list[str]]):
+    """A form's fields as web frameworks hand them to Twilio's library."""
+
+    def getlist(self, name: str) -> list[str]:
+        return self[name]
+
+
+def by_twilio(form: str) -> Mapping[str, str]:
+    fields = Fields(parse_qs(form, keep_blank_values=True))
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC_URL + PATH, fields)
+    return {"x-twilio-signature": signature, "content-type": FORM_TYPE}
+
+
+def by_twilio_with_a_shared_key(form: str) -> Mapping[str, str]:
+    fields = Fields(parse_qs(form, keep_blank_values=True))
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC_URL + PATH, fields, HMAC_SHA256)
+    return {"x-twilio-signature": signature, "content-type": FORM_TYPE}
+
+
+def by_twilio_json(_body: str) -> Mapping[str, str]:
+    url = f"{PUBLIC_URL}{PATH}?{BODY_HASH}"
+    return {"x-twilio-signature": RequestValidator(AUTH_TOKEN).compute_signature(url, {})}
+
+
 SENDERS = {
+    "twilio": Sender("twilio", AUTH_TOKEN, by_twilio, FORM, content={"content-type": FORM_TYPE}),
+    "twilio, shared key": Sender(
+        "twilio", AUTH_TOKEN, by_twilio_with_a_shared_key, FORM, content={"content-type": FORM_TYPE}
+    ),
+    "twilio, JSON": Sender("twilio", AUTH_TOKEN, by_twilio_json, query=BODY_HASH),
     "standard-webhooks": Sender("standard-webhooks", WHSEC, standard),
     "standard-webhooks, svix headers": Sender("standard-webhooks", WHSEC, by_svix),
     "standard-webhooks, v1a": Sender("standard-webhooks", WHPK, by_key_pair),
@@ -91,16 +131,25 @@ for _name, (_secret, _body, _headers) in VECTORS.items():
 
 
 def body_of(sender: Sender) -> str:
-    return VECTORS[sender.preset][1] if sender.preset in VECTORS else BODY
+    return VECTORS[sender.preset][1] if sender.preset in VECTORS else sender.body
 
 
-def request(headers: Mapping[str, str] | list[tuple[bytes, bytes]], body: str | bytes) -> Request:
+def request(
+    headers: Mapping[str, str] | list[tuple[bytes, bytes]], body: str | bytes, query: str | bytes = b""
+) -> Request:
     pairs = headers if isinstance(headers, list) else [(name.encode(), text.encode()) for name, text in headers.items()]
-    return Request("POST", b"/webhooks/x", b"", pairs, body.encode() if isinstance(body, str) else body)
+    raw, asked = (text.encode() if isinstance(text, str) else text for text in (body, query))
+    return Request("POST", PATH.encode(), asked, pairs, raw)
+
+
+def signed_by(sender: Sender) -> Request:
+    body = body_of(sender)
+    return request(sender.sign(body), body, sender.query)
 
 
 def verifier(sender: Sender, *secrets: str, now: float = NOW) -> Verifier:
-    return Verifier(PROVIDERS[sender.preset].proofs, secrets or [sender.secret], clock=lambda: now)
+    proofs = PROVIDERS[sender.preset].proofs
+    return Verifier(proofs, secrets or [sender.secret], public_url=PUBLIC_URL, clock=lambda: now)
 
 
 @pytest.fixture(params=SENDERS.values(), ids=SENDERS)
@@ -114,13 +163,11 @@ def test_every_preset_is_held_against_its_sender() -> None:
 
 
 def test_what_the_sender_signs_verifies(sender: Sender) -> None:
-    body = body_of(sender)
-    assert believes(verifier(sender), request(sender.sign(body), body))
+    assert believes(verifier(sender), signed_by(sender))
 
 
 def test_every_changed_byte_of_signature_timestamp_id_or_body_is_seen(sender: Sender) -> None:
-    body, check = body_of(sender), verifier(sender, now=NOW + 1)
-    signed = request(sender.sign(body), body)
+    check, signed = verifier(sender, now=NOW + 1), signed_by(sender)
     for index, (name, value) in enumerate(signed.headers):
         for place in range(len(value)):
             if value[place : place + 1].isspace() or b"v1,AAAA" in value[: place + 7]:
@@ -128,26 +175,61 @@ def test_every_changed_byte_of_signature_timestamp_id_or_body_is_seen(sender: Se
             other = value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :]
             headers = list(signed.headers)
             headers[index] = (name, other)
-            assert not believes(check, request(headers, body)), other
+            assert not believes(check, signed._replace(headers=headers)), other
     if sender.preset != "telegram":  # it signs nothing, and says who it is
         for place in range(len(signed.body)):
             other = signed.body[:place] + bytes([signed.body[place] ^ 1]) + signed.body[place + 1 :]
-            assert not believes(check, request(list(signed.headers), other)), other
+            assert not believes(check, signed._replace(body=other)), other
+
+
+def test_every_changed_byte_of_a_url_that_is_signed_is_seen(sender: Sender) -> None:
+    check, signed = verifier(sender), signed_by(sender)
+    if not any(proof.needs_url for proof in PROVIDERS[sender.preset].proofs):
+        assert believes(check, signed._replace(path=b"/elsewhere", query=b"x=1")), "and no other is looked at"
+        return
+    for part in ("path", "query"):
+        value = getattr(signed, part)
+        for place in range(len(value)):
+            other = value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :]
+            assert not believes(check, signed._replace(**{part: other})), other
+
+
+def test_every_other_secret_is_refused(sender: Sender) -> None:
+    signed = signed_by(sender)
+    for place in range(len("whsec_"), len(sender.secret.rstrip("="))):
+        other = sender.secret[:place] + ("B" if sender.secret[place] != "B" else "C") + sender.secret[place + 1 :]
+        if sender.secret != WHPK or place < len(WHPK) - 2:  # the last character has bits that nobody reads
+            assert not believes(verifier(sender, other), signed), place
+
+
+def test_a_header_that_is_missing_doubled_empty_or_not_ascii_is_refused(sender: Sender) -> None:
+    check, signed = verifier(sender), signed_by(sender)
+    for name, right in signed.headers:
+        rest = [(key, value) for key, value in signed.headers if key != name]
+        for values in (
+            [],
+            [right, right],
+            [b"x", right],
+            [right, b""],
+            [b""],
+            [right + b"\xe9"],
+            [b"\xd9\xa3" + right],
+        ):
+            headers = [*rest, *((name, value) for value in values)]
+            assert not believes(check, signed._replace(headers=headers)), (name, values)
 
 
 def test_a_replay_is_seen_outside_the_tolerance(sender: Sender) -> None:
-    body = body_of(sender)
-    signed = request(sender.sign(body), body)
-    timed = sender.preset not in VECTORS
+    signed = signed_by(sender)
+    timed = any(proof.timestamp is not None for proof in PROVIDERS[sender.preset].proofs)
     assert believes(verifier(sender, now=NOW + 299), signed)
     assert believes(verifier(sender, now=NOW + 301), signed) != timed
     assert believes(verifier(sender, now=NOW - 301), signed) != timed
 
 
 def test_both_secrets_are_good_during_a_rotation(sender: Sender) -> None:
-    body = body_of(sender)
     newer = "whsec_" + "QUJD" * 8
-    signed = request(sender.sign(body), body)
+    signed = signed_by(sender)
     assert believes(verifier(sender, newer, sender.secret), signed)
     assert not believes(verifier(sender, newer), signed)
 
@@ -238,7 +320,30 @@ def test_send_signs_as_the_sender_does(sender: Sender) -> None:
         with pytest.raises(ValueError, match="public key"):
             Signer(proofs, sender.secret)
         return
-    signed = Signer(proofs, sender.secret).sign(request({}, body), now=NOW)
-    assert believes(verifier(sender), request(signed, body))
-    if sender.preset in (*VECTORS, "stripe", "slack"):
+    signer = Signer(proofs, sender.secret, public_url=PUBLIC_URL)
+    completed = signer.completed(request(sender.content, body))
+    assert completed.query.decode() == sender.query
+    signed = {**sender.content, **signer.sign(completed, now=NOW)}
+    assert believes(verifier(sender), completed._replace(headers=request(signed, "").headers))
+    if sender.preset in (*VECTORS, "stripe", "slack") or sender in (SENDERS["twilio"], SENDERS["twilio, JSON"]):
         assert signed == sender.sign(body)
+
+
+FIELDS = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=8)), min_size=1, max_size=6)
+BASES = ("https://h.example.com", "https://h.example.com:443", "https://h.example.com:8443", "http://h.example.com")
+
+
+@given(FIELDS, st.sampled_from(BASES), st.sampled_from(["", ":443", ":8443", ":80"]), st.sampled_from(["", "a=1&b=ü"]))
+def test_a_form_is_believed_exactly_when_twilios_library_does(
+    fields: list[tuple[str, str]], public_url: str, port: str, query: str
+) -> None:
+    """Whichever port the sender signs: with the default one, without, or with the one that is called."""
+    scheme, _, host = public_url.partition("://")
+    rest = f"{PATH}?{query}" if query else PATH
+    called = f"{scheme}://{host.partition(':')[0]}{port}{rest}"
+    library, form = RequestValidator(AUTH_TOKEN), urlencode(fields)
+    params = Fields(parse_qs(form, keep_blank_values=True))
+    signature = library.compute_signature(called, params)
+    headers = {"x-twilio-signature": signature, "content-type": FORM_TYPE}
+    check = Verifier(PROVIDERS["twilio"].proofs, [AUTH_TOKEN], public_url=public_url)
+    assert believes(check, request(headers, form, query)) == library.validate(public_url + rest, params, signature)

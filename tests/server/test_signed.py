@@ -74,6 +74,30 @@ async def test_a_body_that_is_too_large_or_late_is_not_waited_for(serve: Serve) 
     assert served.publisher.records == []
 
 
+async def test_where_a_proxy_tells_the_url_only_the_listed_one_is_believed(serve: Serve) -> None:
+    """The same bytes from 127.0.0.2, which is listed, and from 127.0.0.1, which is not."""
+    proof = Proof(scheme="hmac-sha256", header="x-sig", signed="{url}{body}")
+    served = await serve(verifier=Verifier([proof], [SECRET], trusted_proxies=["127.0.0.2"]))
+    url = f"http://127.0.0.1:{served.port}/webhooks/shop"
+    log = served.ingest.facts._log = CapturingLogger()
+
+    def headers(said: str, called: str) -> dict[str, str]:
+        signature = hmac.digest(SECRET.encode(), f"https://{called}/webhooks/shop".encode() + BODY, "sha256").hex()
+        return {"x-sig": signature, "x-forwarded-proto": "https", "x-forwarded-host": said, "host": called}
+
+    async def status(peer: str, said: str = "hooks.example.com", called: str = "hooks.example.com") -> int:
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=peer)) as client:
+            return (await client.post(url, content=BODY, headers=headers(said, called))).status_code
+
+    assert await status("127.0.0.2") == 200
+    assert await status("127.0.0.1") == 401, "forged by whoever reaches us past the proxy"
+    assert await status("127.0.0.2", said="other.example.com") == 401
+    assert await status("127.0.0.2", said="hooks.example.com, hooks.example.com") == 401
+    assert len(served.publisher.records) == 1
+    assert served.outcomes() == {"accepted": 1, "unauthorized": 3}
+    assert "it came from no trusted proxy" in str(log.calls)
+
+
 def _greet(request: Request) -> Reply | None:
     if request.method == "OPTIONS":
         return Reply(200, headers=(("WebHook-Allowed-Origin", "*"), ("Allow", "POST")))

@@ -31,9 +31,14 @@ def problems(env: Mapping[str, str], **more: str) -> dict[str, Problem]:
 
 @pytest.mark.parametrize("preset", [name for name in PROVIDERS if PROVIDERS[name].signs])
 def test_a_preset_and_a_secret_are_all_it_takes(preset: str) -> None:
-    name = f"BRIDGE_SOURCE_{preset.upper().replace('-', '_')}_SECRET"
-    assert set(problems({"BRIDGE_SOURCES": preset}, **BEYOND)) == {name}
-    config = load({"BRIDGE_SOURCES": preset, name: f"{WHSEC} {WHSEC}2k4=", **BEYOND})
+    prefix = f"BRIDGE_SOURCE_{preset.upper().replace('-', '_')}"
+    name = f"{prefix}_SECRET"
+    env = {"BRIDGE_SOURCES": preset, **BEYOND}
+    if any(proof.needs_url for proof in PROVIDERS[preset].proofs):
+        assert set(problems(env)) == {name, f"{prefix}_PUBLIC_URL"}
+        env[f"{prefix}_PUBLIC_URL"] = "https://hooks.example.com"
+    assert set(problems(env)) == {name}
+    config = load({name: f"{WHSEC} {WHSEC}2k4=", **env})
     source, provider = config.source(preset), PROVIDERS[preset]
     assert source.verify == "secret"
     assert len(source.secrets) == 2
@@ -57,6 +62,42 @@ def test_a_secret_that_proves_nothing_is_refused_and_not_shown(preset: str, secr
     assert variable == f"BRIDGE_SOURCE_{preset.upper()}_SECRET"
     assert found in problem.found
     assert secret not in str(problem)
+
+
+TWILIO = {"BRIDGE_SOURCES": "twilio", "BRIDGE_SOURCE_TWILIO_SECRET": GOOD}
+PROXIES = "BRIDGE_SOURCE_TWILIO_TRUSTED_PROXIES"
+
+
+def test_where_the_url_is_signed_it_is_set_or_a_proxy_is_trusted_to_tell_it() -> None:
+    (problem,) = problems(TWILIO).values()
+    assert problem.variable == "BRIDGE_SOURCE_TWILIO_PUBLIC_URL"
+    assert problem.found == "is not set, while twilio signs the URL that it calls"
+    assert PROXIES in problem.expected
+    source = load({**TWILIO, PROXIES: "10.0.0.7, 10.1.0.0/16 fd00::/8"}).source("twilio")
+    assert source.trusted_proxies == ("10.0.0.7", "10.1.0.0/16", "fd00::/8")
+    assert load({**TWILIO, "BRIDGE_SOURCE_TWILIO_PUBLIC_URL": "https://hooks.example.com"})
+    assert load({"BRIDGE_SOURCES": "twilio", "BRIDGE_SOURCE_TWILIO_VERIFY": "none"}), "nothing is proven"
+
+
+def test_what_is_no_proxy_is_named_all_at_once() -> None:
+    wrong = ("10.0.0.1/8", "proxy.internal", "0.0.0.0/0", "::/0", "10.0.0.7:80", "10.0.0.256")
+    (problem,) = problems({**TWILIO, PROXIES: ",".join((*wrong, "10.0.0.7"))}).values()
+    assert problem.variable == PROXIES
+    assert all(repr(text) in problem.found for text in wrong)
+    assert "'10.0.0.7'" not in problem.found
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"BRIDGE_SOURCES": "twilio=github", "BRIDGE_SOURCE_TWILIO_SECRET": GOOD},
+        {"BRIDGE_SOURCES": "twilio", "BRIDGE_SOURCE_TWILIO_VERIFY": "none"},
+        {"BRIDGE_SOURCES": "twilio", "BRIDGE_SOURCE_TWILIO_VERIFY": "token", "BRIDGE_SOURCE_TWILIO_TOKEN": GOOD},
+    ],
+)
+def test_a_proxy_that_nobody_asks_is_refused(env: dict[str, str]) -> None:
+    (problem,) = problems({**env, PROXIES: "10.0.0.7"}).values()
+    assert (problem.variable, problem.expected) == (PROXIES, "the variable unset")
 
 
 def test_one_proof_is_asked_for_and_no_other_is_set() -> None:
