@@ -14,6 +14,7 @@ from bridge.config import Config, make_tables
 from bridge.contract.channels import ANY_TYPE, Carried, Channel, channels
 from bridge.contract.components import ENVELOPE, component_of, components
 from bridge.contract.headers import headers_schema
+from bridge.contract.letters import LETTERS_KEY, letter_messages
 from bridge.events.cloudevents import CONTENT_TYPE
 from bridge.providers.base import Provider
 
@@ -27,6 +28,9 @@ _KEYS = {
     "subject": "the object (the event's `subject`), or else the device",
     "id": "the event's `id`",
 }
+Messages = dict[str, dict[str, Any]]
+"""By name, as the document has them."""
+
 _SASL = {"plain": "plain", "scram-sha-256": "scramSha256", "scram-sha-512": "scramSha512"}
 
 
@@ -42,7 +46,9 @@ def asyncapi(config: Config, providers: Mapping[str, Provider]) -> bytes:
     """
     tables = make_tables(config, providers)  # tables of our own: those of a running bridge learn
     types = [event_type for table in tables.values() for event_type in table.source.types]
-    found, new = channels(tables), new_topics(config, tables)
+    new = new_topics(config, tables)
+    found = {address: _messages(config, channel) for address, channel in channels(tables).items()}
+    found |= {topic: {message["name"]: _letter(config, message)} for topic, message in letter_messages(config).items()}
     document = {
         "asyncapi": "3.0.0",
         "info": {
@@ -55,12 +61,12 @@ def asyncapi(config: Config, providers: Mapping[str, Provider]) -> bytes:
         "defaultContentType": "application/json",
         "servers": _servers(config),
         "channels": {
-            _channel_id(address): _channel(config, address, channel, new.get(address))
-            for address, channel in found.items()
+            _channel_id(address): _channel(config, address, messages, new.get(address))
+            for address, messages in found.items()
         },
         "operations": {
-            f"publish.{_channel_id(address)}": _operation(config, address, channel)
-            for address, channel in found.items()
+            f"publish.{_channel_id(address)}": _operation(config, address, messages)
+            for address, messages in found.items()
         },
         "components": {"schemas": components(types)} | _security(config),
     }
@@ -92,11 +98,11 @@ def _channel_id(address: str) -> str:
     return address.replace(ANY_TYPE, ".any")
 
 
-def _channel(config: Config, address: str, channel: Channel, new: dict[str, str] | None) -> dict[str, Any]:
+def _channel(config: Config, address: str, messages: Messages, new: dict[str, str] | None) -> dict[str, Any]:
     made: dict[str, Any] = {"address": address}
     if ANY_TYPE in address:
         made["parameters"] = {"type": {"description": "The event's type, as the payload names it."}}
-    made["messages"] = {name: _message(config, name, channel) for name in channel}
+    made["messages"] = messages
     if config.broker.kind == "kafka":
         made["bindings"] = {"kafka": {"topic": address} | _as_made(config, new) | _KAFKA}
     else:
@@ -114,14 +120,18 @@ def _as_made(config: Config, new: dict[str, str] | None) -> dict[str, Any]:
     return {name: count for name, count in known.items() if count} | {"topicConfiguration": settings}
 
 
-def _operation(config: Config, address: str, channel: Channel) -> dict[str, Any]:
+def _operation(config: Config, address: str, messages: Messages) -> dict[str, Any]:
     reference = f"#/channels/{_channel_id(address)}"
     return {
         "action": "send",
         "channel": {"$ref": reference},
-        "messages": [{"$ref": f"{reference}/messages/{name}"} for name in channel],
+        "messages": [{"$ref": f"{reference}/messages/{name}"} for name in messages],
         "bindings": {"kafka": _KAFKA} if config.broker.kind == "kafka" else {"nats": _NATS},
     }
+
+
+def _messages(config: Config, channel: Channel) -> Messages:
+    return {name: _message(config, name, channel) for name in channel}
 
 
 def _message(config: Config, name: str, channel: Channel) -> dict[str, Any]:
@@ -137,9 +147,17 @@ def _message(config: Config, name: str, channel: Channel) -> dict[str, Any]:
     made["contentType"] = "application/json" if binary else CONTENT_TYPE
     made["headers"] = headers
     made["payload"] = data if binary else _whole_event(carried, others, data)
-    if config.broker.kind == "kafka":
-        made["bindings"] = {"kafka": {"key": {"type": "string", "description": _key(carried)}} | _KAFKA}
-    return made
+    return made | _key_binding(config, _key(carried))
+
+
+def _letter(config: Config, message: dict[str, Any]) -> dict[str, Any]:
+    return message | _key_binding(config, LETTERS_KEY)
+
+
+def _key_binding(config: Config, description: str) -> dict[str, Any]:
+    if config.broker.kind != "kafka":
+        return {}
+    return {"bindings": {"kafka": {"key": {"type": "string", "description": description}} | _KAFKA}}
 
 
 def _summary(carried: Carried) -> str:

@@ -3,7 +3,7 @@
 Two events that differ in everything: a header of one alone is optional, one with the same value on both is constant.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from bridge.ingest.pipeline import Pipeline
 from bridge.providers.base import Decoder, Delivery, Provider
 from bridge.routing import DEFAULT_TEMPLATE, RoutedSource, build_tables
 
-__all__ = ["headers_schema"]
+__all__ = ["compared", "described", "headers_schema"]
 
 _TIME = datetime(2026, 1, 1, tzinfo=UTC)
 _DESCRIPTIONS = {
@@ -56,15 +56,35 @@ def headers_schema(config: Config, event_type: EventType, *, named_by_payloads: 
         for text, full in (("a", True), ("b", False))
     )
     prefix = dialect_of(config).prefix
+    return compared(full, bare, lambda name: described(name.removeprefix(prefix)))
+
+
+def compared(
+    full: Mapping[str, str], bare: Mapping[str, str], describe: Callable[[str], dict[str, Any]]
+) -> dict[str, Any]:
+    """The JSON Schema of headers of which two records that differ in everything have these.
+
+    Args:
+        full: of a record that has all there can be.
+        bare: of one that has no more than there must be.
+        describe: what is to be said of a header besides.
+    """
     return {
         "type": "object",
         "properties": {
-            name: _described(name.removeprefix(prefix).lower())
-            | ({"const": value} if bare.get(name) == value else {"type": "string"})
+            name: describe(name) | ({"const": value} if bare.get(name) == value else {"type": "string"})
             for name, value in full.items()
         },
         "required": list(bare),
     }
+
+
+def described(name: str) -> dict[str, Any]:
+    """What is to be said of a header that is no letter's, by its name without the prefix of attributes."""
+    attribute = name.lower()
+    text = _DESCRIPTIONS.get(attribute) or dict(_of_envelope()).get(attribute, "")
+    found = {"description": text} if text else {}
+    return found | ({"format": "date-time"} if attribute.endswith("time") else {})
 
 
 def _event(event_type: EventType, text: str, *, full: bool, named: bool) -> Event:
@@ -93,12 +113,6 @@ def _headers(config: Config, event: Event, *, full: bool) -> dict[str, str]:
     )
     ((prepared),) = pipeline.prepare(Delivery(b"", {}, event.time), "trace" if full else None)
     return as_sent(config, prepared.records[0])[0]
-
-
-def _described(attribute: str) -> dict[str, str]:
-    text = _DESCRIPTIONS.get(attribute) or dict(_of_envelope()).get(attribute, "")
-    described = {"description": text} if text else {}
-    return described | ({"format": "date-time"} if attribute.endswith("time") else {})
 
 
 def _of_envelope() -> Iterator[tuple[str, str]]:

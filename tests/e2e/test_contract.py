@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import jsonschema
 
 from bridge.contract import asyncapi
+from tests.brokers import stored
 from tests.conftest import NatsSpace
 from tests.e2e.in_process import BOTH, post, serving, settings_of
 from tests.processes import BridgeProcess, run_here
@@ -40,3 +42,16 @@ async def test_types_that_payloads_named_do_not_change_the_document(nats_space: 
         assert f"{nats_space.prefix}.hub.{{type}}" in [
             channel["address"] for channel in json.loads(served.content)["channels"].values()
         ]
+
+
+async def test_a_dead_letter_on_the_broker_is_as_the_served_document_says(
+    nats_space: NatsSpace, tmp_path: Path
+) -> None:
+    async with serving(settings_of(nats_space, tmp_path)) as running, httpx.AsyncClient() as client:
+        answer = await post(running, "shop", {"event": "message.received", "deviceId": 1, "data": "none"})
+        assert answer.status_code == 200
+        served = (await client.get(f"http://{running.ops_address}/asyncapi.json")).json()
+    (letter,) = await stored(nats_space.url, nats_space.stream)
+    assert letter.subject == nats_space.topic("dead-letter")
+    (message,) = served["channels"][letter.subject]["messages"].values()
+    jsonschema.Draft7Validator(message["headers"] | {"additionalProperties": False}).validate(letter.headers)

@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from bridge.broker import as_sent, dialect_of
 from bridge.config import Config, load, make_tables
 from bridge.contract import asyncapi, documents, schemas
 from bridge.contract.components import components
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, RecordTooLarge
 from bridge.events import messaging
 from bridge.events.model import EventType
 from bridge.ingest.compiled import make_pipeline
+from bridge.ingest.letters import REASONS, Letter, letter_of_refused, record_of, wanted_headers
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Delivery, Provider
 from bridge.publishers.base import Record
+from bridge.spool.model import Entry
 from tests.open_provider import OpenProvider
 
 TESTS = Path(__file__).parent.parent
@@ -59,7 +62,7 @@ SETTINGS = {
     "nats": NATS | PLAIN,
     "nats-routed-binary": NATS | ROUTED | BINARY,
     "kafka-routed": KAFKA | ROUTED,
-    "kafka-binary": KAFKA | PLAIN | BINARY,
+    "kafka-binary": KAFKA | PLAIN | BINARY | {"BRIDGE_RAW_TOPIC": "bridge.raw"},
 }
 EVERY = pytest.mark.parametrize("env", SETTINGS.values(), ids=SETTINGS)
 
@@ -150,7 +153,7 @@ def test_every_record_is_exactly_one_message_of_its_channel(env: Mapping[str, st
         assert headers.keys() <= declared.keys()
         seen.add((address, message))
     declared_all = {(address, name) for address, channel in made["channels"].items() for name in channel["messages"]}
-    assert not [name for _, name in declared_all - seen if not name.startswith(("open.any", "github."))]
+    assert not [name for _, name in declared_all - seen if not name.startswith(("open.any", "github.", "bridge."))]
     assert any(name.startswith("github.") for _, name in seen) == ("github" in str(env))
 
 
@@ -165,6 +168,47 @@ def test_a_record_that_is_not_as_declared_is_found_by_the_test_above() -> None:
     assert not matching(made, channel, headers, value | {"type": "messaging.call.v2"})
     assert not matching(made, channel, headers | {"ce-type": "x"}, value)
     assert not matching(made, channel, {}, value)
+
+
+def letters(config: Config) -> Iterator[Record]:
+    """For each reason, of a record that waited in the spool, and on the raw topic."""
+    headers = {b"content-type": b"text/plain", b"x-github-event": b"push", b"user-agent": b"a b"}
+    came = Delivery(b"\xff", headers, NOW)
+    refused = next(records(config))
+    of_row = letter_of_refused(Entry(source="hub", received_at=NOW, record=refused), RecordTooLarge(2, 1))
+    plain = Letter(id="0" * 32, source="hub", delivery=came)
+    dead = [msgspec.structs.replace(plain, reason=reason, detail="why") for reason in REASONS]
+    for letter in (*dead, msgspec.structs.replace(dead[0], topic="t", dedup_id="1@t"), of_row, plain):
+        topic = config.raw_topic if letter.reason is None else config.dead_letter_topic
+        assert topic
+        wanted = wanted_headers(("x-github-event",))
+        yield record_of(letter, topic=topic, wanted=wanted, dialect=dialect_of(config))
+
+
+@EVERY
+def test_every_letter_is_as_the_channel_of_its_topic_says(env: Mapping[str, str]) -> None:
+    env = env | {"BRIDGE_RAW_TOPIC": "bridge.raw"}
+    config, made = loaded(env), document(env)
+    for record in letters(config):
+        ((name, message),) = made["channels"][record.topic]["messages"].items()
+        headers = as_sent(config, record)[0]
+        assert fits(made, message["headers"], headers), name
+        assert fits(made, message["headers"] | {"additionalProperties": False}, headers), "each header is declared"
+        for required in message["headers"]["required"]:
+            assert not fits(made, message["headers"], {other: headers[other] for other in headers if other != required})
+        assert message["contentType"] == headers[dialect_of(config).content_type]
+        assert message["x-sensitive"]
+    (dead,) = made["channels"]["bridge.dead-letter"]["messages"].values()
+    reason = f"bridge{dialect_of(config).prefix[-1]}reason"
+    assert dead["headers"]["properties"][reason]["enum"] == [*REASONS]
+
+
+def test_topics_of_letters_are_channels_only_where_there_are_any() -> None:
+    assert "bridge.dead-letter" in document({})["channels"]
+    without = document({"BRIDGE_DEAD_LETTER_TOPIC": ""})
+    assert not [address for address in without["channels"] if address.startswith("bridge.")]
+    (dead,) = document(KAFKA)["channels"]["bridge.dead-letter"]["messages"].values()
+    assert "the source's name" in dead["bindings"]["kafka"]["key"]["description"]
 
 
 def test_dropped_events_and_the_other_brokers_bindings_are_on_no_channel() -> None:
