@@ -151,6 +151,11 @@ async def handle(message: Msg, ledger: Ledger, api: httpx.AsyncClient) -> float:
     return 0
 
 
+async def say(error: Exception) -> None:
+    """What the connection to the broker suffers; it is made again by itself."""
+    print("the broker:", str(error) or type(error).__name__)
+
+
 async def main() -> None:
     """Answer until ended."""
     base = os.environ.get("CHATLEVEL_API", API)
@@ -164,7 +169,9 @@ async def main() -> None:
         follow_redirects=False,  # the key goes to this address and to no other
         limits=httpx.Limits(max_keepalive_connections=0),  # a connection closed while idle would be one more `unknown`
     )
-    client = await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"), max_reconnect_attempts=-1)
+    client = await nats.connect(
+        os.environ.get("NATS_URL", "nats://127.0.0.1:4222"), error_cb=say, max_reconnect_attempts=-1
+    )
     config = ConsumerConfig(ack_wait=30, deliver_policy=DeliverPolicy.NEW)  # the first start answers no old messages
     messages = await client.jetstream().pull_subscribe(TOPIC, durable="auto-replies", stream="EVENTS", config=config)
     print("answering", TOPIC, "by", base, flush=True)

@@ -96,13 +96,18 @@ async def from_kafka(servers: str) -> AsyncIterator[Record]:
 
 async def from_nats(url: str) -> AsyncIterator[Record]:
     """The same from JetStream."""
-    client = await nats.connect(url, max_reconnect_attempts=-1)
+    client = await nats.connect(url, error_cb=say, max_reconnect_attempts=-1)
     config = ConsumerConfig(filter_subjects=TOPICS)
     messages = await client.jetstream().pull_subscribe("", durable="device-tracker", stream="EVENTS", config=config)
     while True:
         with suppress(nats.errors.TimeoutError):
             for message in await messages.fetch(1):
                 yield message.data, message.headers, message.ack
+
+
+async def say(error: Exception) -> None:
+    """What the connection to the broker suffers; it is made again by itself."""
+    print("the broker:", str(error) or type(error).__name__)
 
 
 async def follow(database: Database) -> None:

@@ -35,7 +35,8 @@ TOPICS = "events.chatlevel.connection.*"
 LIFE = timedelta(seconds=60)  # of a code, at most, whatever its event says
 HEADERS = {
     "cache-control": "no-store",
-    "content-security-policy": "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
@@ -117,7 +118,7 @@ def make_app(codes: Codes, viewers: Viewers) -> Litestar:
 
 
 def listening(codes: Codes) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
-    """Take the events of the last minute and those to come, as long as the app runs."""
+    """Take the events that are stored, of which the latest count, and those to come, as long as the app runs."""
 
     async def take(message: Msg) -> None:
         with suppress(NotAnEvent):
@@ -126,14 +127,21 @@ def listening(codes: Codes) -> Callable[[Litestar], AbstractAsyncContextManager[
     @asynccontextmanager
     async def listen(_app: Litestar) -> AsyncIterator[None]:
         url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
-        client = await nats.connect(url, max_reconnect_attempts=-1)
-        recent = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=datetime.now(UTC) - LIFE)
-        await client.jetstream().subscribe(TOPICS, stream="EVENTS", cb=take, ordered_consumer=True, config=recent)
+        client = await nats.connect(url, error_cb=say, max_reconnect_attempts=-1)
+        # It is made again by the client when the broker lost it, from the last event that came: for that a start by
+        # time is in the way. By the heartbeat it finds out; a code lives for a minute.
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, idle_heartbeat=1)
+        await client.jetstream().subscribe(TOPICS, stream="EVENTS", cb=take, ordered_consumer=True, config=config)
         print("the page: http://" + os.environ.get("LISTEN", "127.0.0.1:8090"))
         yield
         await client.close()
 
     return listen
+
+
+async def say(error: Exception) -> None:
+    """What the connection to the broker suffers; it is made again by itself."""
+    print("the broker:", str(error) or type(error).__name__)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import nats
 import pytest
 
 from tests.examples.conftest import EXAMPLES, Example
@@ -68,6 +69,19 @@ def test_the_page_is_given_no_address_to_load_from_elsewhere(monitor: Monitor) -
     monitor.post(auth(2, qrCode="https://example.com/x.png", pairingCode="EFGH-5678"))
     code = wait_until(lambda: monitor.ask("2", token).json())
     assert (code["qr"], code["pairing"]) == (None, "EFGH-5678")
+
+
+async def test_a_broker_that_forgot_the_monitor_is_asked_again(monitor: Monitor, running: BridgeProcess) -> None:
+    token = monitor.add_viewer("ana", "*")
+    monitor.start()
+    monitor.post(auth(1, pairingCode="ABCD-1234"))
+    wait_until(lambda: monitor.ask("1", token).json())
+    client = await nats.connect(running.nats_url, allow_reconnect=False)
+    (consumer,) = await client.jetstream().consumers_info("EVENTS")
+    await client.jetstream().delete_consumer("EVENTS", consumer.name)  # as a broker that is started again
+    await client.close()
+    monitor.post(auth(1, pairingCode="EFGH-5678"))
+    wait_until(lambda: monitor.ask("1", token).json().get("pairing") == "EFGH-5678")
 
 
 def test_a_code_is_gone_when_it_expires_and_late_events_change_nothing() -> None:

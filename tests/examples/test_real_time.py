@@ -3,6 +3,7 @@
 Needs Node, so `make system` runs it; the page in a browser is in test_pages.
 """
 
+import asyncio
 import itertools
 import json
 import shlex
@@ -16,6 +17,7 @@ from socketserver import ThreadingTCPServer
 from typing import Any
 
 import httpx
+import nats
 import pytest
 
 from tests.conftest import KafkaSpace
@@ -111,6 +113,30 @@ def test_a_browser_that_comes_again_misses_nothing_and_sees_no_credentials(real_
         assert [event["id"] for _number, event in itertools.islice(feed, 2)] == [second, third]
 
 
+def test_however_many_events_a_browser_takes_nothing_is_left_of_them(real_time: RealTime) -> None:
+    program = real_time.start()
+    with Feed(real_time.url) as feed:
+        for number in range(12):
+            real_time.post_text(f"{number} " + "x" * 20_000)  # each fills what Node buffers
+        assert len(list(itertools.islice(feed, 12))) == 12
+    assert "MaxListenersExceededWarning" not in program.log.read_text()
+
+
+def test_what_is_no_event_of_the_bridge_does_not_end_the_forwarder(
+    real_time: RealTime, service: Service, running: BridgeProcess
+) -> None:
+    async def put() -> None:
+        client = await nats.connect(running.nats_url, allow_reconnect=False)
+        await client.jetstream().publish("events.chatlevel.call", b"{}")
+        await client.close()
+
+    program = real_time.start(FORWARD_URL=service.url)
+    program.says("forwarding to")
+    asyncio.run(put())
+    program.says("taken")
+    program.says(f"{real_time.send()} taken")
+
+
 def test_the_page_answers_to_its_own_name_alone_and_may_not_be_framed(real_time: RealTime) -> None:
     real_time.start()
     page = httpx.get(real_time.url)
@@ -121,7 +147,8 @@ def test_the_page_answers_to_its_own_name_alone_and_may_not_be_framed(real_time:
 
 
 def test_events_are_forwarded_in_order_until_they_are_taken(real_time: RealTime, service: Service) -> None:
-    service.answers.extend([(503, {}), (429, {"retry-after": "2"}), (200, {}), (400, {}), (307, {"location": "/x"})])
+    service.answers.extend([(503, {}), (429, {"retry-after": "2"}), (200, {}), (400, {})])
+    service.answers.extend([(307, {"location": "/x"}), (401, {}), (200, {})])
     program = real_time.start(FORWARD_URL=service.url)
     program.says("forwarding to")
     sent = [real_time.send() for _ in range(4)]
@@ -133,6 +160,8 @@ def test_events_are_forwarded_in_order_until_they_are_taken(real_time: RealTime,
         (200, sent[0]),
         (400, sent[1]),
         (307, sent[2]),
+        (401, sent[2]),
+        (200, sent[2]),
         (200, sent[3]),
     ]
     assert all(event["id"] == key for _at, _status, key, event in service.taken)
