@@ -4,6 +4,7 @@ import asyncio
 import os
 import ssl
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +16,7 @@ from bridge.broker import Reader, make_reader
 from bridge.cli.bodies import Body
 from bridge.cli.command import Command
 from bridge.cli.player import Player
+from bridge.cli.tally import answer_of
 from bridge.config import Config, SourceConfig, load, make_tables
 from bridge.errors import BrokerUnavailable
 from bridge.providers import PROVIDERS
@@ -43,7 +45,8 @@ _ID_HEADERS = ("ce-id", "ce_id")  # NATS, Kafka
 def selftest(source: str | None, url: str | None, ca_file: Path | None, timeout_s: float) -> None:
     """Post a made-up event and see it on its topic: the whole way works, from the listener to the broker.
 
-    Consumers see the event too, so give it a source of its own. The broker's login must be allowed to read.
+    It is proven as the provider does: by the source's first token, or signed with its first secret. Consumers see
+    the event too, so give it a source of its own. The broker's login must be allowed to read.
     Exit code 0 if the event came through, else 1.
     """
     config = load(os.environ)
@@ -78,8 +81,8 @@ def _trusted(url: str | None, ca_file: Path | None) -> ssl.SSLContext | bool:
 
 def _post(
     config: Config, source: SourceConfig, base: str | None, *, timeout_s: float, trusted: ssl.SSLContext | bool
-) -> list[str]:
-    """The ids that the bridge answers with. No message shows the URL, for the token is in it."""
+) -> tuple[str, ...]:
+    """The ids of what was posted and taken. No message shows the URL, for the token is in it."""
     player = Player(config, source, base=base)
     provider = PROVIDERS[source.provider]
     event = provider.sample_events[0]
@@ -91,16 +94,17 @@ def _post(
         _fail(f"no answer from {base or config.listen}: {error}")
     if response.status_code != source.success_status:
         _fail(f"{base or config.listen} answered {response.status_code}: {response.text}")
-    if not response.content:  # a provider that is answered without a body; the same bytes have the same ids
-        delivery = Delivery(
-            content, {name.encode(): text.encode() for name, text in headers.items()}, datetime.now(UTC)
-        )
-        return [made.id for made in provider.configured(source.own).decoder()(delivery)]
-    ids: list[str] = response.json()["ids"]
-    return ids
+    return answer_of(response).ids or _decoded(source, content, headers)
 
 
-async def _seen(reader: Reader, ids: list[str], since: datetime, timeout_s: float) -> str:
+def _decoded(source: SourceConfig, content: bytes, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The ids, where the provider is answered without a body that lists them: the same bytes have the same ids."""
+    received = {name.lower().encode(): value.encode() for name, value in headers.items()}
+    decode = PROVIDERS[source.provider].configured(source.own).decoder()
+    return tuple(event.id for event in decode(Delivery(content, received, datetime.now(UTC))))
+
+
+async def _seen(reader: Reader, ids: Sequence[str], since: datetime, timeout_s: float) -> str:
     """The topic of the first of the events, once it is read there."""
     async with asyncio.timeout(timeout_s):
         async for received in reader(since):

@@ -4,6 +4,7 @@ Secrets are never written: the environment file has a placeholder, the values na
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from bridge.config.variables import Variable, text_of, variables
 __all__ = ["env_file", "helm_values"]
 
 _SECRET = "webhook-bridge"  # noqa: S105 -- the name of a Kubernetes Secret
+_MIB = 1024 * 1024
+_ROOMY_BYTES = 8 * 1024 * _MIB  # of the volumes that the chart makes unless told otherwise
 _RULES = re.compile(r"[;\n]")
 
 
@@ -36,7 +39,8 @@ def env_file(config: Config, env: Mapping[str, str]) -> str:
         config: read from `env`.
         env: such as `os.environ`.
     """
-    given = {name: text for name, text in env.items() if text}
+    off = {variable.name for variable in variables() if variable.note("empty")}  # empty says something there
+    given = {name: text for name, text in env.items() if text or name in off}
     if config.routes is not None:
         given["BRIDGE_ROUTES"] = "; ".join(_rules(config.routes))  # such a file has no values of several lines
     return env_text(config.sources, given)
@@ -56,6 +60,7 @@ def helm_values(config: Config, env: Mapping[str, str]) -> str:
         "routes": _rules(config.routes or ""),
         "config": _plain(own, env),
         "secrets": _secrets(own, env, prefix=""),
+        "persistence": _persistence(config),
     }
     lines = ["# Values for the chart webhook-bridge, from this environment; image.repository is still to be set."]
     if not values["broker"]:
@@ -67,6 +72,15 @@ def helm_values(config: Config, env: Mapping[str, str]) -> str:
         if value or name == "broker":
             lines += _yaml(name, value)
     return "\n".join(lines) + "\n"
+
+
+def _persistence(config: Config) -> dict[str, Any]:
+    """The spool's volume; its size where the chart's own may be too small for it."""
+    if config.spool == "off":
+        return {}
+    needed = config.spool_max_bytes + config.spool_min_free_bytes
+    size = {} if needed <= _ROOMY_BYTES else {"size": f"{math.ceil(needed / _MIB)}Mi"}
+    return {"enabled": True} | size
 
 
 def _own(config: Config) -> Iterator[_Setting]:
@@ -94,7 +108,9 @@ def _source(source: SourceConfig, env: Mapping[str, str]) -> dict[str, Any]:
 def _plain(own: Iterable[_Setting], env: Mapping[str, str]) -> dict[str, Any]:
     """By the chart's keys, what is set and comes from no mounted file."""
     return {
-        chart_key(variable): _scalar(value) for variable, name, value in own if not is_file(variable) and env.get(name)
+        chart_key(variable): _scalar(value)
+        for variable, name, value in own
+        if not is_file(variable) and (env.get(name) or (name in env and variable.note("empty")))
     }
 
 
@@ -121,6 +137,8 @@ def _rules(text: str) -> list[str]:
 
 
 def _scalar(value: Any) -> Any:  # noqa: ANN401 -- a setting's
+    if value is None:
+        return ""  # set, and off
     if isinstance(value, tuple):
         return [text_of(item) for item in value]
     return text_of(value) if isinstance(value, Path | Address) else value

@@ -41,6 +41,7 @@ OWNED = frozenset(
     }
 )
 _SECRET_REF = {"$ref": "#/definitions/secretKey"}
+_NAME = "^[A-Z][A-Z0-9_]*$"
 
 
 def helm_config() -> str:
@@ -60,7 +61,7 @@ def helm_secrets() -> str:
 
 def helm_definitions() -> dict[str, Any]:
     """Definitions of the chart's JSON Schema: what `config`, `secrets` and a source's own may hold."""
-    return {
+    return _of_providers() | {
         "config": _object({chart_key(variable): _schema(variable) for variable in _plain(source=False)}),
         "secrets": _object({chart_key(variable): _SECRET_REF for variable in _files(source=False)}),
         "sourceConfig": _object({chart_key(variable): _schema(variable) for variable in _plain(source=True)}),
@@ -74,6 +75,28 @@ def helm_defaults() -> str:
     defaults = {chart_key(variable): variable.default for variable in numbers if variable.type is int}
     body = json.dumps(defaults, indent=2, sort_keys=True)
     return f'{{{{- define "webhook-bridge.defaults" -}}}}\n{body}\n{{{{- end }}}}\n'
+
+
+def _of_providers() -> dict[str, Any]:
+    """What a source may have if its provider is ours, and if it is another package's, whose variables are not known.
+
+    A secret is no plain value in either: those that all sources have are refused, and so are paths of files.
+    """
+    from bridge.providers import BUILT_IN  # noqa: PLC0415 -- reading settings must not import every provider
+
+    ours = {"enum": sorted(BUILT_IN)}
+    unnamed = {"not": {"required": ["provider"]}, "properties": {"name": ours}}
+    known = {chart_key(variable): _schema(variable) for variable in variables(SourceConfig) if not is_file(variable)}
+    refused = {chart_key(variable): {"type": "null"} for variable in _files(source=True)}
+    further = {"type": ["string", "integer", "boolean", "array"], "items": {"type": "string", "minLength": 1}}
+    config = _object(known | refused) | {"patternProperties": {_NAME: further, "_FILE$": {"type": "null"}}}
+    secrets = _object({}) | {"patternProperties": {_NAME: _SECRET_REF}}
+    refs = {"config": {"$ref": "#/definitions/sourceConfig"}, "secrets": {"$ref": "#/definitions/sourceSecrets"}}
+    return {
+        "ourProvider": {"anyOf": [{"required": ["provider"], "properties": {"provider": ours}}, unnamed]},
+        "ofOurs": {"properties": refs},
+        "ofOthers": {"properties": {"config": config, "secrets": secrets}},
+    }
 
 
 def _plain(*, source: bool) -> list[Variable]:
@@ -136,9 +159,11 @@ def _yaml(chosen: list[Variable], *, indent: int, headings: bool) -> str:
 
 
 def _wrapped(variable: Variable, *, indent: int) -> list[str]:
-    """The meaning as lines of a comment; a default that depends on other settings is said in words."""
+    """The meaning as lines of a comment, whose it is, and a default that depends on other settings in words."""
     default = variable.note("default")
     text = f"{meaning(variable)} Default: {default}." if default else meaning(variable)
+    if owners := {own.name: names for own, names in built_in_variables()}.get(variable.name):
+        text = f"Of {', '.join(owners)} alone. {text}"
     return textwrap.wrap(text.replace("`", ""), _WIDTH - indent - 2)
 
 

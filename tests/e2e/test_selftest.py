@@ -6,9 +6,11 @@ from pathlib import Path
 
 import httpx
 
+from bridge.providers import BUILT_IN, PROVIDERS
+from bridge.providers.keys import new_secret
 from tests.brokers import NatsServer
 from tests.conftest import KafkaSpace
-from tests.processes import TOKEN, BridgeProcess, on_kafka
+from tests.processes import TOKEN, BridgeProcess, on_kafka, run_here
 
 Make = Callable[..., BridgeProcess]
 
@@ -21,6 +23,27 @@ def test_a_self_test_sees_its_own_event_on_the_topic_of_its_source(bridge: Make)
     _letter, message = running.stored()
     assert done.stdout == f"{message.headers['ce-id']} came through to {message.subject}\n"
     assert message.subject.startswith("events.probe.")
+
+
+def test_a_self_test_proves_itself_as_the_provider_of_its_source_does(bridge: Make) -> None:
+    """Signed with the first of its secrets, with a token, or with nothing; with every answer that counts as success."""
+    env = {"BRIDGE_SOURCES": "open=github,quiet=chatlevel", "BRIDGE_SOURCE_OPEN_VERIFY": "none"}
+    env |= {"BRIDGE_SOURCE_QUIET_TOKEN": TOKEN, "BRIDGE_SOURCE_QUIET_SUCCESS_STATUS": "204"}  # which has no body
+    for name in BUILT_IN:
+        provider, prefix = PROVIDERS[name], f"BRIDGE_SOURCE_{name.upper().replace('-', '_')}"
+        secrets = [new_secret(provider.proofs[0]) for _ in range(2)]
+        env |= {f"{prefix}_SECRET": ",".join(secrets)} if provider.signs else {f"{prefix}_TOKEN": TOKEN}
+        env |= {f"{prefix}_PUBLIC_URL": "https://hooks.example.com"} if provider.proofs[0].needs_url else {}
+        env["BRIDGE_SOURCES"] += f",{name}"
+    running = bridge(**env).start()
+    for source in ("open", "quiet", *BUILT_IN):
+        done = run_here("selftest", "--source", source, env=running.env)
+        assert done.exit_code == 0, (source, done.output)
+        assert f" came through to events.{source}." in done.output
+    running.env["BRIDGE_SOURCE_STRIPE_SECRET"] = f"whsec_{TOKEN}"
+    done = run_here("selftest", "--source", "stripe", env=running.env)
+    assert done.exit_code == 1
+    assert "answered 401" in done.output
 
 
 def test_a_self_test_fails_on_a_wrong_answer_and_shows_no_token(bridge: Make) -> None:

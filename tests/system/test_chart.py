@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.config import Config, load, make_tables
+from bridge.config import Config, helm_values, load, make_tables, survey
 from bridge.providers import PROVIDERS
+from tests.every_setting import every_setting
 from tests.nats_keys import NatsOperator, new_key
 from tests.system.crds import custom_resource_schema, validate_custom_resource
 from tests.system.helm import (
@@ -23,6 +24,7 @@ from tests.system.helm import (
 )
 
 MINIMAL: dict[str, Any] = yaml.safe_load((CHART / "ci" / "00-minimal-values.yaml").read_text())
+IMAGE = ("--set", "image.repository=registry.example.com/webhook-bridge")
 SECRETS = Path("/etc/webhook-bridge")
 SHOP: dict[str, Any] = {"name": "shop", "secrets": {"TOKEN": {"name": "webhook-bridge", "key": "shop-token"}}}
 
@@ -88,6 +90,21 @@ def test_the_bridge_takes_the_environment_that_the_chart_gives(
     assert str(config.listen) == "0.0.0.0:8080"
 
 
+@pytest.mark.parametrize("off", [(), ("BRIDGE_DEAD_LETTER_TOPIC",)], ids=["set", "off"])
+def test_the_exported_values_give_the_pods_every_setting_that_was_set(tmp_path: Path, off: tuple[str, ...]) -> None:
+    """Whatever a variable can say the chart can, too; secrets and certificates come from files of Secrets alone."""
+    env = every_setting(tmp_path) | dict.fromkeys(off, "")
+    env |= {"BRIDGE_LISTEN": "0.0.0.0:8080", "BRIDGE_OPS_LISTEN": "0.0.0.0:8081", "BRIDGE_SHUTDOWN_TIMEOUT_MS": "60000"}
+    del env["BRIDGE_EMBEDDED_LISTEN"]  # pods have no broker in them
+    config, _ = survey(env)  # several logins do not go together, and are carried all the same
+    values = helm_values(config, env)
+    manifests = list(yaml.safe_load_all(template("-f", "-", *IMAGE, stdin=values).stdout))
+    (container,) = workload_pod(manifests)["spec"]["containers"]
+    given = {entry["name"]: entry["value"].replace(str(SECRETS), str(tmp_path)) for entry in container["env"]}
+    assert given.keys() == env.keys()
+    assert survey(given)[0] == config
+
+
 def test_the_probes_topics_are_no_other_sources(tmp_path: Path, certificate: tuple[str, str, str]) -> None:
     """Neither by a rule about all sources nor by a template without `{source}`; credentials it never makes."""
     config = settings_in(CHART / "ci" / "probe-and-routes-values.yaml", tmp_path, certificate)
@@ -129,8 +146,13 @@ def test_the_probes_topics_are_no_other_sources(tmp_path: Path, certificate: tup
             "SHUTDOWN_TIMEOUT_MS is set by the chart",
         ),
         ({"extraEnv": [{"name": "BRIDGE_SOURCE_SHOP_VERIFY"}]}, "BRIDGE_SOURCE_SHOP_VERIFY is set by the chart"),
-        ({"probe": {"enabled": True}}, "probe.secrets.TOKEN: is not set"),
+        ({"probe": {"enabled": True}}, "probe: has neither secrets.TOKEN, secrets.SECRET nor config.VERIFY: none"),
+        ({"probe": PROBE | {"config": {"VERIFY": "none"}}}, "probe: has secrets and config.VERIFY: none"),
+        ({"probe": PROBE | {"config": {"DEADLINE_MS": 20_000}}}, "probe has DEADLINE_MS 20000, longer than"),
+        ({"probe": PROBE | {"config": {"SIGNATURE": "hmac-md5"}}}, "probe/config/SIGNATURE': value must be one of"),
         ({"probe": PROBE, "routes": ["probe:* -> elsewhere"]}, '"probe:* -> elsewhere" is about the probe'),
+        ({"sources": [SHOP | {"provider": "github", "config": {"PATH": "x"}}]}, "'PATH' not allowed"),
+        ({"sources": [SHOP | {"provider": "acme", "config": {"TOKEN": "x"}}]}, "config/TOKEN': got string, want null"),
         ({"config": {"BRIDGE_LOG_LEVL": "info"}}, "additional properties 'BRIDGE_LOG_LEVL' not allowed"),
         ({"config": {"BRIDGE_LOG_LEVEL": "loud"}}, "config/BRIDGE_LOG_LEVEL"),
         ({"config": {"BRIDGE_NATS_PASSWORD": "x"}}, "additional properties 'BRIDGE_NATS_PASSWORD' not allowed"),

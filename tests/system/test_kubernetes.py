@@ -18,7 +18,10 @@ from tests.processes import BridgeProcess
 from tests.system.apiserver import ApiServer, api_server
 from tests.system.helm import CHART, NAMESPACE, RELEASE, ci_files, helm, rendered, template, workload_pod
 
-INGRESS, MINIMAL, PROBE = (CHART / "ci" / f"{name}-values.yaml" for name in ("ingress", "00-minimal", "probe"))
+INGRESS, MINIMAL, PROBE, SIGNING = (
+    CHART / "ci" / f"{name}-values.yaml" for name in ("ingress", "00-minimal", "probe", "signing-sources")
+)
+SECRETS = "/etc/webhook-bridge"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}-webhook-bridge"
 
 
@@ -62,6 +65,12 @@ def test_install_upgrade_and_rollback(api: ApiServer) -> None:
         ("persistence", f"statefulset/{RELEASE}-webhook-bridge 8081"),
         ("tls", "chatlevel: https://<the public name>/webhooks/chatlevel/<token>"),
         ("00-minimal", "chatlevel: http://<the public name>/webhooks/chatlevel/<token>"),
+        (
+            "signing-sources",
+            "github: http://<the public name>/webhooks/github\n    its secret: kubectl get secret -n all",
+        ),
+        ("signing-sources", "support: https://support.example.com/webhooks/support\n    its secret: kubectl"),
+        ("signing-sources", "    its verify token: kubectl get secret -n all meta -o go-template="),
     ],
 )
 def test_the_notes_follow_the_values(api: ApiServer, feature: str, said: str) -> None:
@@ -114,30 +123,38 @@ class _Cluster:
         self.manifests = manifests
         self._folder = folder
         self._broker = broker
-        for number, source in enumerate(("CHATLEVEL", "PROBE")):
-            (folder / f"BRIDGE_SOURCE_{source}_TOKEN").write_text(f"k7Jq2mX9vB4tR8wZ1nL{number}\n")
+        (container,) = workload_pod(manifests)["spec"]["containers"]
+        mounted = [Path(entry["value"]) for entry in container["env"] if entry["value"].startswith(f"{SECRETS}/")]
+        for number, path in enumerate(mounted):
+            (folder / path.name).write_text(f"k7Jq2mX9vB4tR8wZ1nL{number}\n")
 
     def env(self, container: dict[str, Any]) -> dict[str, str]:
         env = {entry["name"]: entry["value"] for entry in container["env"]}
-        env = {name: value.replace("/etc/webhook-bridge", str(self._folder)) for name, value in env.items()}
+        env = {name: value.replace(SECRETS, str(self._folder)) for name, value in env.items()}
         return env | {"BRIDGE_BROKER": self._broker}
 
 
 HTTPS = [f"secrets.BRIDGE_TLS_{file}_FILE.{part}=x" for file in ("CERT", "KEY") for part in ("name", "key")]
+UNPROVEN = ["probe.secrets=null", "probe.config.VERIFY=none"]
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "release",
+    [(PROBE, [], "http"), (PROBE, HTTPS, "https"), (SIGNING, [], "http"), (PROBE, UNPROVEN, "http")],
+    ids=["token", "https", "signed", "unproven"],
+)
 def test_the_helm_test_passes_against_the_release_and_fails_without(
     bridge: Callable[..., BridgeProcess],
     nats_process: NatsServer,
     tmp_path: Path,
     certificate: tuple[str, str, str],
-    scheme: str,
+    release: tuple[Path, list[str], str],
 ) -> None:
     """Its command as it stands in the manifest, in a process of this machine; only addresses and paths differ."""
     nats_process.start()
-    chosen = [option for value in HTTPS for option in ("--set", value)] if scheme == "https" else []
-    manifests = [manifest for manifest in yaml.safe_load_all(template("-f", str(PROBE), *chosen).stdout) if manifest]
+    values, changes, scheme = release
+    chosen = [option for change in changes for option in ("--set", change)]
+    manifests = [manifest for manifest in yaml.safe_load_all(template("-f", str(values), *chosen).stdout) if manifest]
     cluster = _Cluster(manifests, tmp_path, nats_process.url)
     authority, *pair = certificate
     for name, file in zip(("CERT", "KEY"), pair, strict=True):
@@ -153,7 +170,7 @@ def test_the_helm_test_passes_against_the_release_and_fails_without(
     del running.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]  # the chart gives a file
     running.start()
 
-    def run_probe() -> subprocess.CompletedProcess[str]:
+    def run_probe(**other: str) -> subprocess.CompletedProcess[str]:
         here = {
             f"{scheme}://{RELEASE}-webhook-bridge:80": f"{scheme}://localhost:{running.port}",
             "/etc/webhook-bridge-ca/ca.crt": authority,
@@ -161,13 +178,18 @@ def test_the_helm_test_passes_against_the_release_and_fails_without(
         options = (argument.partition("=") for argument in probe["args"])
         arguments = [f"{name}{sign}{here.get(value, value)}" for name, sign, value in options]
         assert f"--url={scheme}://localhost:{running.port}" in arguments
-        env = {**os.environ, **cluster.env(probe), "BRIDGE_DATA_DIR": str(tmp_path / "none")}
+        env = {**os.environ, **cluster.env(probe), "BRIDGE_DATA_DIR": str(tmp_path / "none"), **other}
         command = [sys.executable, "-m", "bridge", *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
     done = run_probe()
     assert done.returncode == 0, done.stderr
     assert "came through to events.probe." in done.stdout
+    if changes != UNPROVEN:  # it is the mounted secret that proves it
+        kind = "SECRET_FILE" if values == SIGNING else "TOKEN_FILE"
+        (tmp_path / "another").write_text("another-7f3a9c1e5b8d2460")
+        done = run_probe(**{f"BRIDGE_SOURCE_PROBE_{kind}": str(tmp_path / "another")})
+        assert "answered 401" in done.stderr
     running.stop()
     assert run_probe().returncode == 1
 

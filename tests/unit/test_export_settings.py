@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import yaml
 
-from bridge.config import Secret, env_example, env_file, helm_values, load
+from bridge.config import Secret, env_example, env_file, helm_values, load, survey
 from tests.generated_chart import CHART
 from tests.processes import run_here
 from tests.stub_provider import StubProvider
@@ -70,12 +70,16 @@ def test_without_settings_the_environment_file_is_the_example() -> None:
     assert run_here("export", "env", env={}).output == env_example()
 
 
-def test_the_values_are_those_that_are_set_and_fit_the_charts_schema(env: dict[str, str]) -> None:
-    made, text = values(env)
-    assert SECRET not in text
+def fits_the_charts_schema(made: dict[str, Any]) -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     partial = {name: part for name, part in schema["properties"].items() if name in made}
     jsonschema.validate(made, schema | {"required": [], "properties": partial})
+
+
+def test_the_values_are_those_that_are_set_and_fit_the_charts_schema(env: dict[str, str]) -> None:
+    made, text = values(env)
+    assert SECRET not in text
+    fits_the_charts_schema(made)
     assert made == {
         "broker": "kafka://kafka-0:9092,kafka://kafka-1:9092",
         "sources": [
@@ -142,8 +146,28 @@ def test_a_providers_own_settings_go_along() -> None:
         "TOKEN": {"name": "webhook-bridge", "key": "a-token"},
         "KEY": {"name": "webhook-bridge", "key": "a-key"},
     }
+    fits_the_charts_schema({"sources": [source]})  # which knows our own providers' variables alone
 
 
 def test_a_source_that_signs_asks_for_its_secret() -> None:
     made, _ = values({"BRIDGE_SOURCES": "github"})
     assert made["sources"][0]["secrets"] == {"SECRET": {"name": "webhook-bridge", "key": "github-secret"}}
+
+
+def test_what_is_set_to_nothing_stays_off() -> None:
+    """Such as dead letters: unset, they would be on again elsewhere."""
+    env = {"BRIDGE_DEAD_LETTER_TOPIC": ""}
+    assert "BRIDGE_DEAD_LETTER_TOPIC=" in run_here("export", "env", env=env).output.splitlines()
+    assert values(env)[0]["config"] == {"BRIDGE_DEAD_LETTER_TOPIC": ""}
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "persistence"),
+    [("2147483648", {"enabled": True}), ("17179869184", {"enabled": True, "size": "16448Mi"})],
+)
+def test_the_spool_becomes_a_volume_that_is_large_enough_for_it(max_bytes: str, persistence: dict[str, Any]) -> None:
+    env = {"BRIDGE_SPOOL": "on", "BRIDGE_SPOOL_MAX_BYTES": max_bytes}
+    config, _ = survey(env)  # whether this machine's disk is fit for a spool is no matter here
+    made = yaml.safe_load(helm_values(config, env))
+    assert made["persistence"] == persistence
+    assert yaml.safe_load((CHART / "values.yaml").read_text())["persistence"]["size"] == "8Gi"

@@ -64,3 +64,43 @@ def test_the_charts_version_is_the_projects() -> None:
     project = tomllib.loads((CHART.parent.parent / "pyproject.toml").read_text())["project"]["version"]
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (project, project)
+
+
+def errors_of(definition: str, value: Any) -> list[str]:
+    """Where and what, of each fault."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    found = jsonschema.Draft7Validator(schema["definitions"][definition] | {"definitions": schema["definitions"]})
+    return [f"{error.json_path}: {error.message}" for error in found.iter_errors(value)]
+
+
+def test_a_wrong_value_of_any_setting_is_refused_where_it_stands() -> None:
+    definitions = helm_definitions()
+    for name in ("config", "sourceConfig"):
+        for key, schema in definitions[name]["properties"].items():
+            wrong = 7 if schema.get("type") in ("string", "array") else "wrong"
+            (error,) = errors_of(name, {key: wrong})
+            assert error.startswith(f"$.{key}: {wrong!r} is not "), error
+    for name in ("secrets", "sourceSecrets"):
+        for key in definitions[name]["properties"]:
+            assert errors_of(name, {key: "plain"}) == [f"$.{key}: 'plain' is not of type 'object'"]
+
+
+OTHERS = {"name": "a", "provider": "acme"}
+
+
+def test_another_packages_provider_has_variables_of_its_own_and_no_plain_secrets() -> None:
+    own = {"HEADER": "x-kind", "LIMIT": 3, "STRICT": True, "KINDS": ["a", "b"], "DEADLINE_MS": 2500}
+    keys = {name: {"name": "webhook-bridge", "key": "a"} for name in ("TOKEN", "KEY", "CA_FILE")}
+    for named in (OTHERS, {"name": "acme"}):
+        assert errors_of("source", named | {"config": own, "secrets": keys}) == []
+    refused = {"TOKEN": "x", "SECRET": "x", "KEY_FILE": "/run/key", "DEADLINE_MS": 50, "header": "x", "LIST": {}}
+    for key, value in refused.items():
+        (error, *_) = errors_of("source", OTHERS | {"config": {key: value}})
+        assert key in error
+    assert errors_of("source", OTHERS | {"secrets": {"KEY": "plain"}})
+
+
+def test_our_own_providers_have_no_variables_but_those_that_are_known() -> None:
+    for named in ({"name": "a", "provider": "github"}, {"name": "github"}):
+        (error,) = errors_of("source", named | {"config": {"HEADER": "x"}})
+        assert "'HEADER' was unexpected" in error

@@ -61,8 +61,7 @@ the kubelet would take $(NAME) for a reference, and $$ for a $.
 {{- $sources := .Values.sources -}}
 {{- if not $sources }}{{ fail "sources: is empty; name at least one, such as {name: chatlevel, secrets: {TOKEN: {name: webhook-bridge, key: token}}}" }}{{ end -}}
 {{- if .Values.probe.enabled -}}
-{{- if not (default dict .Values.probe.secrets).TOKEN }}{{ fail "probe.secrets.TOKEN: is not set; such as {name: webhook-bridge, key: probe-token}" }}{{ end -}}
-{{- $sources = append $sources (dict "name" "probe" "provider" .Values.probe.provider "secrets" .Values.probe.secrets) -}}
+{{- $sources = append $sources (dict "name" "probe" "provider" .Values.probe.provider "secrets" .Values.probe.secrets "config" .Values.probe.config) -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range $sources -}}
@@ -73,8 +72,9 @@ the kubelet would take $(NAME) for a reference, and $$ for a $.
 {{- $secrets := default dict .secrets -}}
 {{- $proved := or (hasKey $secrets "TOKEN") (hasKey $secrets "SECRET") -}}
 {{- if eq $proved (eq "none" (default "" (default dict .config).VERIFY)) -}}
+{{- $where := ternary "probe:" (printf "sources: %s" .name) (and $.Values.probe.enabled (eq .name "probe")) -}}
 {{- $found := ternary "has secrets and config.VERIFY: none" "has neither secrets.TOKEN, secrets.SECRET nor config.VERIFY: none" $proved -}}
-{{- fail (printf "sources: %s %s; exactly one of the two is needed, such as secrets: {TOKEN: {name: webhook-bridge, key: %s-token}}" .name $found .name) -}}
+{{- fail (printf "%s %s; exactly one of the two is needed, such as secrets: {TOKEN: {name: webhook-bridge, key: %s-token}}" $where $found .name) -}}
 {{- end -}}
 {{- end -}}
 {{ dict "sources" $sources | toJson }}
@@ -87,7 +87,7 @@ the kubelet would take $(NAME) for a reference, and $$ for a $.
 {{- range $routes -}}
 {{- if hasPrefix "probe:" (trim .) }}{{ fail (printf "routes: %q is about the probe, whose events go to events.probe.{type}; take it out" .) }}{{ end -}}
 {{- end -}}
-{{- $routes = prepend $routes "probe:* -> events.probe.{type}" -}}
+{{- $routes = prepend $routes "probe:* -> events.{source}.{type}" -}}
 {{- end -}}
 {{ join "\n" $routes }}
 {{- end }}
@@ -187,7 +187,7 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
 {{/* What becomes of a pod that is told to end: it serves until proxies know, then lets requests finish. */}}
 {{- define "webhook-bridge.gracePeriod" -}}
 {{- $shutdown := include "webhook-bridge.number" (dict "from" .Values.config "key" "BRIDGE_SHUTDOWN_TIMEOUT_MS") | int64 -}}
-{{- range .Values.sources -}}
+{{- range (include "webhook-bridge.sources" . | fromJson).sources -}}
 {{- $deadline := include "webhook-bridge.number" (dict "from" .config "key" "DEADLINE_MS") | int64 -}}
 {{- if gt $deadline $shutdown -}}
 {{ fail (printf "sources: %s has DEADLINE_MS %d, longer than config.BRIDGE_SHUTDOWN_TIMEOUT_MS %d: a rollout would cut its requests off" .name $deadline $shutdown) }}
