@@ -187,7 +187,7 @@ def test_settings_reach_the_entrance(bridge: Make) -> None:
         assert trickle.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_source_that_asks_for_no_proof_is_named_in_readiness(bridge: Make) -> None:
+def test_a_source_that_asks_for_no_proof_is_named_in_readiness_and_the_log(bridge: Make) -> None:
     running = bridge(BRIDGE_SOURCE_CHATLEVEL_VERIFY="none")
     del running.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]
     running.start()
@@ -197,6 +197,9 @@ def test_a_source_that_asks_for_no_proof_is_named_in_readiness(bridge: Make) -> 
     assert state
     assert "VERIFY=none" in state["warnings"][0]
     assert state["sources"] == {"chatlevel": NOTHING_YET | {"verify": "none"}}
+    (said,) = (line for line in running.log.read_text().splitlines() if "BRIDGE_SOURCE_CHATLEVEL_VERIFY" in line)
+    assert "setting_will_hurt" in said
+    assert "events are taken from anybody" in said
 
 
 def test_the_listener_speaks_tls_where_told_to(bridge: Make, certificate: tuple[str, str, str]) -> None:

@@ -45,7 +45,8 @@ def events() -> Iterator[str]:
     goldens = sorted((ROOT / "tests" / "providers" / "chatlevel").glob("*.in.json"))
     for name in BUILT_IN:
         provider = PROVIDERS[name]
-        config = load({"BRIDGE_SOURCES": name})
+        public_url = f"BRIDGE_SOURCE_{name.upper().replace('-', '_')}_PUBLIC_URL"  # which a sender may sign
+        config = load({"BRIDGE_SOURCES": name, public_url: "https://hooks.example.com"})
         pipeline = make_pipeline(
             config,
             config.sources[0],

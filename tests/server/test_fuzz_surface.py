@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats
 import pytest
@@ -47,7 +48,8 @@ TOKEN = "correct-horse-battery-staple"
 SOURCES = {f"s-{name}": PROVIDERS[name] for name in BUILT_IN}
 SECRETS = {name: new_secret(provider.proofs[0]) for name, provider in SOURCES.items() if provider.signs}
 TOKENS = {name: TOKEN for name in SOURCES if name not in SECRETS}
-SIGNERS = {name: Signer(SOURCES[name].proofs, secret) for name, secret in SECRETS.items()}
+PUBLIC_URL = "https://hooks.example.com"
+SIGNERS = {name: Signer(SOURCES[name].proofs, secret, public_url=PUBLIC_URL) for name, secret in SECRETS.items()}
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))  # of requests to each path
 hostile = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -68,6 +70,7 @@ def bridge(tmp_path_factory: pytest.TempPathFactory, nats_server: NatsAddress) -
         kind = "SECRET" if name in SECRETS else "TOKEN"
         variables[f"BRIDGE_SOURCE_{variable}_DEADLINE_MS"] = "8000"  # a busy machine is no fault of the bridge
         variables[f"BRIDGE_SOURCE_{variable}_{kind}"] = SECRETS.get(name, TOKEN)
+        variables[f"BRIDGE_SOURCE_{variable}_PUBLIC_URL"] = PUBLIC_URL
     process = BridgeProcess(tmp_path_factory.mktemp("surface") / "data", **variables)
     del process.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]
     try:
@@ -145,4 +148,7 @@ def sign(sent: requests.PreparedRequest, signer: Signer) -> None:
         (name.lower().encode(), text.encode("latin-1") if isinstance(text, str) else text)
         for name, text in sent.headers.items()
     ]
-    sent.headers.update(signer.sign(Request("POST", b"/", b"", headers, raw), now=time.time()))
+    url = urlsplit(str(sent.url))
+    request = signer.completed(Request("POST", url.path.encode(), url.query.encode(), headers, raw))
+    sent.url = url._replace(query=request.query.decode()).geturl()
+    sent.headers.update(signer.sign(request, now=time.time()))
