@@ -28,6 +28,7 @@ from nats.js.errors import APIError
 
 from bridge.errors import ConfigError
 from bridge.publishers.embedded import find_nats_server
+from tests.canary.watch import WATCH
 from tests.servers import POLL_S, LeashedServer, chosen_kind, free_ports, running
 
 NATS_IMAGE = "nats:2.12-alpine"  # for TEST_BROKERS=docker; as in docker-compose.yml
@@ -189,7 +190,10 @@ async def stored(url: str, stream: str, **options: Any) -> list[Msg]:
                 if attempt == 9:
                     raise
                 await asyncio.sleep(0.5)
-        return [await subscription.next_msg(timeout=5) for _ in range(count)]
+        messages = [await subscription.next_msg(timeout=5) for _ in range(count)]
+        for message in messages:
+            WATCH.look("a record", message.subject, str(message.headers), message.data)
+        return messages
     finally:
         await client.close()
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from functools import cache
 
 import httpx
@@ -14,6 +14,7 @@ from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.brokers import NatsAddress, shared_nats
+from tests.canary.watch import judged, watching
 from tests.kafka import KafkaAddress, prepare, shared_kafka
 from tests.kafka_operator import KafkaOperator
 
@@ -31,6 +32,19 @@ def trust_store_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_is_given_away() -> Iterator[None]:
+    """See `tests.canary.watch`."""
+    with watching():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that gave a secret away has failed."""
+    return judged((yield))
 
 
 class KafkaApart(LoadScopeScheduling):

@@ -14,6 +14,7 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from aiokafka.protocol.api import Request
 from aiokafka.structs import ConsumerRecord
 
+from tests.canary.watch import WATCH
 from tests.kafka_protocol import AlterScramRequest, IncrementalAlterConfigsRequest
 
 __all__ = ["KafkaOperator", "stored_in_kafka"]
@@ -199,6 +200,8 @@ async def stored_in_kafka(bootstrap: str, topic: str, **options: Any) -> list[Co
             while any([await consumer.position(one) < ends[one] for one in partitions]):
                 for batch in (await consumer.getmany(timeout_ms=100)).values():
                     records += batch
+        for record in records:
+            WATCH.look("a record", topic, record.key or b"", str(record.headers), record.value or b"")
         return sorted(records, key=lambda record: (record.partition, record.offset))
     finally:
         await consumer.stop()

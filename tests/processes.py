@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from bridge.cli import main
 from tests.brokers import NatsServer, stored
+from tests.canary.watch import WATCH
 from tests.conftest import KafkaSpace
 from tests.servers import free_ports
 
@@ -30,6 +31,7 @@ def run_here(*arguments: str, env: Mapping[str, str], stdin: bytes = b"") -> Res
     result = CliRunner().invoke(main, arguments, input=stdin, env={**clean, **given})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
+    WATCH.look(f"`{arguments[0]}`", result.output, result.stderr)
     return result
 
 
@@ -69,9 +71,11 @@ class BridgeProcess:
         self.url = f"http://{host}:{self.port}/webhooks/chatlevel/{TOKEN}"
         self.ops_url = f"http://{host}:{self.ops_port}"
         self.nats_url = settings.get("BRIDGE_BROKER", f"nats://127.0.0.1:{self.nats_port}")
+        WATCH.ports |= {self.port, self.ops_port}
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""
+        WATCH.given_in(self.env)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.within, sys.executable, "-m", "bridge", "serve"], env=self.env, stdout=log, stderr=log
@@ -109,8 +113,19 @@ class BridgeProcess:
             self.process.kill()
             self.process.wait()
 
+    def end(self) -> None:
+        """Kill it, and look for its secrets in what it leaves."""
+        self.kill()
+        WATCH.given_in(self.env)
+        for path in self.data_dir.glob("tokens/*"):
+            WATCH.given(path.read_text(), "a made token")
+        if self.log.exists():
+            WATCH.look("the log of a process", self.log.read_bytes())
+        WATCH.look_at_files(self.data_dir)
+
     def cli(self, *arguments: str, stdin: bytes = b"", timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        WATCH.given_in(self.env)
+        done = subprocess.run(
             [sys.executable, "-m", "bridge", *arguments],
             env=self.env,
             input=stdin.decode(),
@@ -119,6 +134,8 @@ class BridgeProcess:
             timeout=timeout_s,
             check=False,
         )
+        WATCH.look(f"`{arguments[0]}`", done.stdout, done.stderr)
+        return done
 
     def stored(self, stream: str = "EVENTS") -> list[Any]:
         """Every message of the stream, read by a plain nats-py consumer."""
@@ -152,4 +169,4 @@ def bridge(tmp_path: Path) -> Iterator[Callable[..., BridgeProcess]]:
 
     yield make
     for process in made:
-        process.kill()
+        process.end()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from bridge.config import env_file, helm_values, survey
 from bridge.contract import asyncapi as make_asyncapi
 from bridge.contract import schemas as make_schemas
 from bridge.contract import violations
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, Problem
 from bridge.providers import PROVIDERS
 
 __all__ = ["asyncapi", "env", "export", "helm", "schemas"]
@@ -93,7 +94,7 @@ def env() -> None:
     """
     config, problems = survey(os.environ)
     tell_ignored(problems)
-    click.echo(env_file(config, os.environ), nl=False)
+    click.echo(env_file(config, _right(problems)), nl=False)
 
 
 @export.command(
@@ -108,7 +109,13 @@ def helm() -> None:
     """
     config, problems = survey(os.environ)
     tell_ignored(problems)
-    click.echo(helm_values(config, os.environ), nl=False)
+    click.echo(helm_values(config, _right(problems)), nl=False)
+
+
+def _right(problems: Iterable[Problem]) -> dict[str, str]:
+    """The environment without what is wrong, for that may be a secret which stands where none belongs."""
+    wrong = {problem.variable for problem in problems}
+    return {name: text for name, text in os.environ.items() if name not in wrong}
 
 
 def _read(folder: Path) -> dict[str, Any]:

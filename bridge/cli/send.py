@@ -24,6 +24,7 @@ from bridge.providers import PROVIDERS
 
 __all__ = ["send"]
 
+_NO_REQUEST = ValueError("no request can be made of it, for the URL or the secret has characters that none may have")
 _TIMEOUT_S = 30.0
 _NO_SUCCESS = 300
 _CONCURRENCY_AT_A_RATE = 64
@@ -137,7 +138,9 @@ async def _run(
             try:
                 where, headers = player.request(body)
                 return answer_of(await client.post(where, content=body.content, headers=headers))
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except (httpx.InvalidURL, UnicodeEncodeError):
+                return no_answer(_NO_REQUEST)  # the library's message has a part of the URL
+            except httpx.HTTPError as error:
                 return no_answer(error)
 
         sender = Sender(plan, supply, post, tally, tell)

@@ -3,6 +3,7 @@
 Not here: any rule.
 """
 
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ __all__ = ["RULES", "SOURCE_RULES", "Given", "authorities", "pair", "rule", "sou
 Given = Mapping[str, str]
 Rule = Callable[[Config, Given], Iterator[Problem]]
 SourceRule = Callable[[Config, SourceConfig], Iterator[Problem]]
+
+# PEM, as it is or in the base64 of a Kubernetes Secret; and what is longer than any name of a file
+_not_a_path = re.compile(r"-----|LS0tLS|.{256}", re.DOTALL).search
 
 RULES: list[tuple[tuple[str, ...], Rule]] = []
 SOURCE_RULES: list[tuple[tuple[str, ...], SourceRule]] = []
@@ -74,6 +78,8 @@ def pair(prefix: str, cert: Path | None, key: Path | None) -> Iterator[Problem]:
 
 def unreadable(path: Path) -> str | None:
     """Why a file cannot be read; None: it can."""
+    if _not_a_path(str(path)):
+        return "is no path, but perhaps the file's content, which is not shown"
     try:
         if path.exists() and not path.is_file():
             return f"{path} is not a regular file"

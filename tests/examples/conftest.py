@@ -10,6 +10,7 @@ from pathlib import Path
 import nats
 import pytest
 
+from tests.canary.watch import WATCH
 from tests.generated import ROOT
 from tests.processes import BridgeProcess, bridge, wait_until
 
@@ -58,7 +59,7 @@ def _shared_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeP
     try:
         yield process.start()
     finally:
-        process.kill()
+        process.end()
 
 
 @pytest.fixture
@@ -86,8 +87,10 @@ def example(tmp_path: Path) -> Iterator[Callable[..., Example]]:
         own = {name: value for name, value in beside.env.items() if name.startswith("BRIDGE_")}
         made = Example(name, tmp_path / f"{name}-{len(started)}.log", **own, **env)
         started.append(made)
+        WATCH.given_in(own)
         return made
 
     yield start
     for made in started:
         made.end(signal.SIGKILL)
+        WATCH.look("the log of an example", made.log.read_bytes())

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.publishers.nats import NatsPublisher, NatsSettings
 from tests.brokers import NatsServer
+from tests.canary.watch import WATCH
 from tests.publishers.contract import ready, until
 
 Start = Callable[..., Any]
@@ -28,6 +29,7 @@ async def start() -> AsyncIterator[Start]:
 
     async def make(*urls: str, wait: bool = True, **settings: Any) -> NatsPublisher:
         settings = {"subjects": ("test.>",), "provision": "create", **settings}
+        WATCH.given_to_publisher(settings)
         publisher = NatsPublisher(NatsSettings(servers=urls, **settings))
         publishers.append(publisher)
         await publisher.start()

@@ -10,6 +10,7 @@ import pytest
 from aiokafka.conn import AIOKafkaConnection
 
 from bridge.publishers.kafka import KafkaPublisher, KafkaSettings, Topic
+from tests.canary.watch import WATCH
 from tests.kafka import KafkaServer
 from tests.kafka_operator import stored_in_kafka
 from tests.proxy import Proxy
@@ -44,6 +45,7 @@ async def start_kafka() -> AsyncIterator[StartKafka]:
             "topics": tuple(map(Topic, topics)),
             **settings,
         }
+        WATCH.given_to_publisher(settings)
         publisher = KafkaPublisher(KafkaSettings(**settings))
         publishers.append(publisher)
         await publisher.start()
