@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, wraps
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,9 @@ class Watch:
 
     def given(self, secret: str, name: str) -> None:
         """Look for this from now on."""
-        self._needles |= needles_of(secret, name)
-        while len(self._needles) > _MOST_NEEDLES:
-            del self._needles[next(iter(self._needles))]
+        self._needles = needles_of(secret, name) | self._needles  # by the name it was first given
+        if len(self._needles) > _MOST_NEEDLES:
+            self._needles = dict(islice(self._needles.items(), _MOST_NEEDLES))
 
     def given_in(self, env: Mapping[str, str]) -> None:
         """Look for the secrets among these settings, as they are and as the files they name hold them."""
