@@ -46,7 +46,10 @@ class Player:
             )
         self.url = url or local_url(config, source, secret if source.verify == "token" else None, base=base)
         proofs = proofs_of(source, PROVIDERS[source.provider])
-        called = httpx.URL(self.url)
+        try:
+            called = httpx.URL(self.url)
+        except httpx.InvalidURL:  # whose message has a part of it, and a token is in it
+            raise click.ClickException("the URL to post to is none; expected http(s)://host[:port]/…") from None
         told = source.public_url is None and source.trusted_proxies and any(proof.needs_url for proof in proofs)
         where = (called.scheme, called.netloc.decode())
         self._proxied = {name.decode(): text for name, text in zip(PROXY_HEADERS, where, strict=True)} if told else {}

@@ -31,6 +31,7 @@ CREDENTIALS: Mapping[str, str] = {
 """Headers with credentials that come along with webhooks, whatever proves them."""
 
 _CARRIED = unusual()
+_BROKEN = b'[{"a'
 
 
 class Post(NamedTuple):
@@ -65,19 +66,21 @@ def posts(config: Config, source: SourceConfig, body_secret: str) -> Iterator[Po
     content = provider.sample(event, now=datetime.now(UTC))
     if source.provider == "slack":
         content = json.dumps({**json.loads(content), "token": body_secret}).encode()
-    signed, broken = _signed(provider.name, source, player, content), _signed(provider.name, source, player, b'{"a')
-    large = b'{"a": "' + b"x" * source.max_body_bytes + b'"}'
+    url, signed = _signed(source, player, content)
+    broken_url, broken = _signed(source, player, _BROKEN)
+    large = b'[{"a": "' + b"x" * source.max_body_bytes + b'"}]'
+    large_url, of_large = _signed(source, player, large)
     wrong = signed | {name: _altered(signed[name]) for name in _proof_headers(source) & signed.keys()}
-    url, wrong_url, lost = player.url, player.url, player.url.replace("/webhooks/", "/webhook/")
+    wrong_url, lost = url, url.replace("/webhooks/", "/webhook/")
     if source.verify == "token":
         wrong_url = f"{url.rpartition('/')[0]}/{_given()}"
     yield Post("good", source.success_status, "POST", url, signed, content)
     yield Post("good again", source.success_status, "POST", url, signed, content)
-    yield Post("malformed", source.success_status, "POST", url, broken, b'{"a')
+    yield Post("malformed", source.success_status, "POST", broken_url, broken, _BROKEN)
     yield Post("not proven", 401, "POST", wrong_url, wrong, content)
     yield Post("proof in the query", 401, "POST", f"{wrong_url}?token={_given()}&{_given()}=1", wrong, content)
     yield Post("bearer", 401, "POST", wrong_url, {**wrong, "authorization": f"Bearer {_given()}"}, content)
-    yield Post("too large", 413, "POST", url, _signed(provider.name, source, player, large), large)
+    yield Post("too large", 413, "POST", large_url, of_large, large)
     yield Post("encoded", 415, "POST", url, {**signed, "content-encoding": _given()}, content)
     yield Post("opened", 405, "GET", url, {**wrong, "accept": "text/html"}, b"")
     yield Post("deleted", 405, "DELETE", url, wrong, b"")
@@ -98,14 +101,15 @@ def _given() -> str:
     return _CARRIED
 
 
-def _signed(event: str, source: SourceConfig, player: Player, content: bytes) -> dict[str, str]:
+def _signed(source: SourceConfig, player: Player, content: bytes) -> tuple[str, dict[str, str]]:
+    """URL and headers, with credentials that prove nothing to us."""
     provider = PROVIDERS[source.provider]
     about = provider.sample_headers(provider.sample_events[0], content)
-    headers = player.headers(Body(event, content, dict(about)))
+    url, headers = player.request(Body("", content, dict(about)))
     for name in _proof_headers(source) & headers.keys():
         WATCH.given(headers[name].replace("=", " "), f"the proof in {name}")
     credentials = {name: text.format(_given()) for name, text in CREDENTIALS.items() if name.lower() not in headers}
-    return {**credentials, **headers}
+    return url, {**credentials, **headers}
 
 
 def _proof_headers(source: SourceConfig) -> set[str]:

@@ -128,9 +128,15 @@ def watching() -> Iterator[None]:
         patch.setattr(HttpServer, "start", _noting_port(HttpServer.start))
         patch.setattr(httpx.Client, "send", _looking(httpx.Client.send))
         patch.setattr(httpx.AsyncClient, "send", _looking_later(httpx.AsyncClient.send))
-        structlog.configure(processors=logs._json_processors(), logger_factory=lambda *_: _Printed())
+        _log_here()
         yield
-        structlog.reset_defaults()
+
+
+def _log_here() -> None:
+    """As a process logs, but seen; commands of this process set the log up for themselves."""
+    structlog.configure(
+        processors=logs._json_processors(), logger_factory=lambda *_: _Printed(), cache_logger_on_first_use=False
+    )
 
 
 class _Printed:
@@ -189,6 +195,7 @@ def judged(report: pytest.TestReport) -> pytest.TestReport:
     """The report of a test's phase, failed if the test gave a secret away; what it printed is looked through, too."""
     if report.when != "teardown":
         return report
+    _log_here()
     for section, content in report.sections:
         WATCH.look(section, content)
     if found := WATCH.end():
