@@ -24,6 +24,7 @@ from bridge.config import (
 )
 from bridge.contract import documents
 from bridge.errors import ConfigError, Problem, SpoolFailed
+from bridge.ingest.admission import RateLimit, Room
 from bridge.ingest.app import make_ingest_app
 from bridge.ingest.arrival import Entrance
 from bridge.ingest.compiled import make_keeper, make_refused_records, make_verifier
@@ -233,8 +234,8 @@ class Bridge:
         config = self.config
         entrances = {source.name: self._entrance(source, publisher) for source in config.sources}
         self.ingest = ingest = Ingest(entrances, self.facts, max_in_flight=config.max_in_flight)
-        self.metrics.watch("bridge_deliveries_in_flight", read=lambda: ingest.in_flight)
-        self.metrics.watch("bridge_deliveries_late", read=lambda: len(ingest.late))
+        for name, room in ingest.rooms.items():
+            self._watch_room(name, room)
         limits = HttpLimits(
             header_timeout_s=config.header_timeout_ms / 1000,
             max_header_bytes=config.max_header_bytes,
@@ -281,6 +282,7 @@ class Bridge:
             spool_s=0.0 if self.spooling is None else min(_SPOOL_S, deadline_s / 4),
             max_body_bytes=source.max_body_bytes,
             handshakes=provider.configured(source.own).handshakes(),
+            rate=RateLimit(source.rate_limit.count, source.rate_limit.period_s) if source.rate_limit else None,
         )
 
     def _dedup(self, source: str, publisher: Publisher, facts: SourceFacts) -> DedupTable:
@@ -305,10 +307,15 @@ class Bridge:
             table.remember(spooling.known.pop(source, ()))
         return table
 
+    def _watch_room(self, source: str, room: Room) -> None:
+        watch = self.metrics.watch
+        watch("bridge_deliveries_in_flight", source, read=lambda: room.under_way.taken)
+        watch("bridge_deliveries_in_flight_limit", source, read=lambda: room.under_way.most)
+        watch("bridge_deliveries_late", source, read=lambda: room.late.taken)
+
     def _watch(self, publisher: Publisher) -> None:
         """What /metrics reads where it is known."""
         watch = self.metrics.watch
-        watch("bridge_deliveries_in_flight_limit", read=lambda: self.config.max_in_flight)
         watch("bridge_ready", read=lambda: self.readiness().ready)
         watch("bridge_broker_ready", read=lambda: publisher.health().ready)
         watch("bridge_broker_connected", read=lambda: bool(publisher.health().details.get("connected")))

@@ -15,7 +15,7 @@ import msgspec
 from bridge.config.helm import OWNED, chart_key, is_file
 from bridge.config.render import env_text, provider_variables
 from bridge.config.settings import Config, SourceConfig
-from bridge.config.values import Address
+from bridge.config.values import Address, Rate
 from bridge.config.variables import Variable, text_of, variables
 
 __all__ = ["env_file", "helm_values"]
@@ -141,7 +141,7 @@ def _scalar(value: Any) -> Any:  # noqa: ANN401 -- a setting's
         return ""  # set, and off
     if isinstance(value, tuple):
         return [text_of(item) for item in value]
-    return text_of(value) if isinstance(value, Path | Address) else value
+    return text_of(value) if isinstance(value, Path | Address | Rate) else value
 
 
 def _yaml(name: str, value: Any) -> Iterator[str]:  # noqa: ANN401 -- of the values above

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.secrets import Secret
-from bridge.config.values import Address, Broker
+from bridge.config.values import Address, Broker, Rate
 from bridge.routing import DEFAULT_TEMPLATE
 
 __all__ = ["Config", "SourceConfig"]
@@ -93,6 +93,16 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             "message (NATS: `max_payload`, 1 MiB; Kafka: `max.message.bytes`, 1 MiB).",
         ),
     ] = 262_144
+    rate_limit: Annotated[
+        Rate | None,
+        Meta(
+            description="The most deliveries taken a second (`100/s`), minute (`6000/m`) or hour (`360000/h`): so many "
+            "at once, and as many again in that time, evenly. Those above it get 503 with a true Retry-After, and are "
+            "lost where the provider does not try again. Retries count, requests without proof do not.",
+            examples=["100/s"],
+            extra={"default": "no limit", "expected": "deliveries a second, minute or hour, such as 100/s"},
+        ),
+    ] = None
     devices: Annotated[
         tuple[str, ...],
         Meta(
@@ -283,7 +293,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ge=1,
             le=65_536,
             description="Requests handled at the same time; one more is answered 503 at once instead of queueing "
-            "behind a slow broker. Bounds memory: times the body limit.",
+            "behind a slow broker. Of several sources each has a part to itself, half of the number divided by the "
+            "sources; the other half is for whoever comes first. Bounds memory: times the body limit.",
             extra={"group": "Limits"},
         ),
     ] = 1024

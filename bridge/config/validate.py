@@ -92,6 +92,13 @@ def _tls_pair_loads(config: Config, _given: Given) -> Iterator[Problem]:
     yield from pair("BRIDGE_TLS_", config.tls_cert_file, config.tls_key_file)
 
 
+@rule("BRIDGE_MAX_IN_FLIGHT", "BRIDGE_SOURCES")
+def _each_source_has_a_place(config: Config, _given: Given) -> Iterator[Problem]:
+    places, sources = config.max_in_flight, len(config.sources)
+    if places < sources:
+        yield Problem("BRIDGE_MAX_IN_FLIGHT", f"is {places}, for {sources} sources", "at least one for each of them")
+
+
 @source_rule("BRIDGE_LISTEN", "token", "secret", "verify")
 def _sender_is_proven(config: Config, source: SourceConfig) -> Iterator[Problem]:
     verify = source.variable("verify")

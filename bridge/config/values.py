@@ -6,12 +6,14 @@ from typing import Literal, Self
 
 import msgspec
 
-__all__ = ["Address", "Broker", "Unfit", "shown"]
+__all__ = ["Address", "Broker", "Rate", "Unfit", "shown"]
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]+(?<!-)(\.(?!-)[A-Za-z0-9_-]+(?<!-))*\.?\Z", re.ASCII)
 _MAX_PORT = 65_535
 _MAX_SHOWN = 60
 _PORTS = {"nats": 4222, "tls": 4222, "kafka": 9092}
+_PERIODS_S = {"s": 1, "m": 60, "h": 3600}
+_RATE = re.compile(r"([1-9][0-9]{0,6}) ?/ ?([smh])", re.ASCII)
 
 
 class Unfit(ValueError):
@@ -118,6 +120,33 @@ class Broker(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return ",".join(self.servers) or "embedded:"
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """So many in a period.
+
+    Attributes:
+        count: how many.
+        period_s: of a second, a minute or an hour.
+    """
+
+    count: int
+    period_s: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `100/s`, `6000/m` or `360000/h`.
+
+        Raises:
+            Unfit: it is anything else.
+        """
+        match = _RATE.fullmatch(text)
+        if match is None:
+            raise Unfit("a whole number from 1 to 9999999 a second, minute or hour, such as 100/s, 6000/m or 360000/h")
+        return cls(int(match[1]), _PERIODS_S[match[2]])
+
+    def __str__(self) -> str:
+        return f"{self.count}/{next(unit for unit, period_s in _PERIODS_S.items() if period_s == self.period_s)}"
 
 
 def _server(scheme: str, text: str, expected: str) -> str:

@@ -13,6 +13,7 @@ from litestar.types import HTTPScope, Send
 
 from bridge.errors import SpoolError
 from bridge.ingest import outcomes
+from bridge.ingest.admission import RateLimit, Room
 from bridge.ingest.answers import answer
 from bridge.ingest.dead_letters import Keeper
 from bridge.ingest.deadline import Deadline
@@ -33,13 +34,17 @@ class Rejected(Exception):
         outcome: which.
         detail: for the log.
         told: for the sender, where it gets to know less.
+        retry_after_s: where it is not the outcome's.
     """
 
-    def __init__(self, outcome: Outcome, detail: str, told: str | None = None) -> None:
+    def __init__(
+        self, outcome: Outcome, detail: str, told: str | None = None, *, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
         self.told = detail if told is None else told
+        self.retry_after_s = outcome.retry_after_s if retry_after_s is None else retry_after_s
 
 
 class Entrance(msgspec.Struct, frozen=True):
@@ -54,6 +59,7 @@ class Entrance(msgspec.Struct, frozen=True):
         deadline_s: from the end of the headers to the answer.
         max_body_bytes: the largest body taken.
         handshakes: by method, what answers requests that carry no event.
+        rate: None: as many as come.
         looks_at_body: made from the others.
         spool_s: the part of `deadline_s` that is kept for the spool; 0: there is none.
     """
@@ -66,6 +72,7 @@ class Entrance(msgspec.Struct, frozen=True):
     deadline_s: float
     max_body_bytes: int
     handshakes: Mapping[str, Handshake] = MappingProxyType({})
+    rate: RateLimit | None = None
 
     spool_s: float = 0.0
     looks_at_body: bool = False
@@ -81,36 +88,37 @@ class Arrival:
 
     Attributes:
         entrance, scope, send: where it came in, and who gets the answer.
+        room, place: what its source may have at once, and where in it this one counts.
         began: at the end of the headers, by `perf_counter`.
         verify_s: what proving its sender took.
         received, handed_over: when its body was there and proven, and when its records were, by the same clock.
         body_bytes: its size.
         prepared: its events, once there are any.
-        counted: whether it counts as under way.
     """
 
     __slots__ = (
         "began",
         "body_bytes",
-        "counted",
         "entrance",
         "handed_over",
+        "place",
         "prepared",
         "received",
+        "room",
         "scope",
         "send",
         "verify_s",
     )
 
-    def __init__(self, entrance: Entrance, scope: HTTPScope, send: Send, began: float) -> None:
+    def __init__(self, entrance: Entrance, room: Room, scope: HTTPScope, send: Send, began: float) -> None:
         self.entrance = entrance
+        self.room, self.place = room, room.under_way
         self.scope = scope
         self.send = send
         self.began = self.received = self.handed_over = began
         self.verify_s = 0.0
         self.body_bytes = 0
         self.prepared: Sequence[Prepared | Kept] = ()
-        self.counted = True
 
 
 async def answer_late(arrival: Arrival, deadline: Deadline) -> None:
@@ -172,14 +180,15 @@ async def reject(arrival: Arrival, rejected: Rejected) -> None:
     """Answer with what it was rejected for, and count it."""
     facts, took_s = arrival.entrance.facts, perf_counter() - arrival.began
     tell(arrival.scope, facts, rejected.outcome, rejected.detail, took_s=took_s)
-    await deny(arrival.send, rejected.outcome, rejected.told)
+    await deny(arrival.send, rejected)
 
 
-async def deny(send: Send, outcome: Outcome, detail: str) -> None:
+async def deny(send: Send, rejected: Rejected) -> None:
     """Answer with an outcome that is not success."""
+    outcome = rejected.outcome
     if outcome.status:
-        content = {"error": outcome.code, "detail": detail}
-        await answer(send, outcome.status, content, retry_after_s=outcome.retry_after_s, close=outcome.close)
+        content = {"error": outcome.code, "detail": rejected.told}
+        await answer(send, outcome.status, content, retry_after_s=rejected.retry_after_s, close=outcome.close)
 
 
 def tell(scope: HTTPScope, facts: SourceFacts, outcome: Outcome, detail: str, *, took_s: float | None = None) -> None:

@@ -22,6 +22,7 @@ from bridge.errors import (
     VerificationFailed,
 )
 from bridge.ingest import outcomes
+from bridge.ingest.admission import Pool, RateLimit, Room
 from bridge.ingest.answers import answer_handshake, answer_method_not_allowed
 from bridge.ingest.arrival import Arrival, Entrance, Rejected, accept, answer_late, client_of, deny, reject, spool, tell
 from bridge.ingest.deadline import Deadline
@@ -60,50 +61,59 @@ class Ingest:
         Args:
             entrances: by source name.
             facts: gets the outcome of what belongs to no source.
-            max_in_flight: deliveries under way at once; one more is answered 503. As many again may be late: answered,
-                and their publish not.
+            max_in_flight: deliveries under way at once, shared by the sources; one more is answered 503. As many again
+                may be late: answered, and their publish not.
         """
-        self._entrances = {name.encode(): entrance for name, entrance in entrances.items()}
+        under_way, late = (Pool(max_in_flight, len(entrances)) for _ in range(2))
+        self.rooms = {name: Room(under_way.share(), late.share()) for name in entrances}
+        self._sources = {name.encode(): (entrance, self.rooms[name]) for name, entrance in entrances.items()}
         self.facts = facts
         self._max_in_flight = max_in_flight
-        self._max_late = max_in_flight
-        self.in_flight = 0
+        self._waits_for_late = True
         self.late: set[Deadline] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries under way, of all sources."""
+        return sum(room.under_way.taken for room in self.rooms.values())
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         began = perf_counter()
         # The raw path, for litestar has normalised and unquoted the other one.
         segments = [segment for segment in scope["raw_path"].split(b"/") if segment][1:]
-        entrance = self._entrances.get(segments[0]) if segments else None
-        if entrance is None or len(segments) > 2:  # noqa: PLR2004 -- source and token
+        source = self._sources.get(segments[0]) if segments else None
+        if source is None or len(segments) > 2:  # noqa: PLR2004 -- source and token
             detail = "no webhook source has this path"
             self.facts.rejected(
                 "", outcomes.NOT_FOUND.code, outcomes.NOT_FOUND.status, detail=detail, client=client_of(scope)
             )
-            await deny(send, outcomes.NOT_FOUND, detail)
+            await deny(send, Rejected(outcomes.NOT_FOUND, detail))
             return
+        entrance, room = source
         if scope["method"] != "POST":
             if await _answered_question(entrance, scope, send):
                 return
             tell(scope, entrance.facts, outcomes.METHOD_NOT_ALLOWED, str(scope["method"]))
             await answer_method_not_allowed(scope, send, entrance.name)
             return
-        if self.in_flight >= self._max_in_flight:
-            detail = f"{self._max_in_flight} deliveries are under way"
+        if not room.under_way.take():
+            detail = (
+                f"{room.under_way.taken} deliveries of this source are under way, and of all {self._max_in_flight} "
+            )
+            detail += "places none is free that is not kept for another source"
             tell(scope, entrance.facts, outcomes.OVERLOADED, detail)
-            await deny(send, outcomes.OVERLOADED, detail)
+            await deny(send, Rejected(outcomes.OVERLOADED, detail))
             return
-        arrival = Arrival(entrance, scope, send, began)
-        self.in_flight += 1
+        arrival = Arrival(entrance, room, scope, send, began)
         try:
             await self._answered(arrival, receive)
         finally:
-            self.in_flight -= arrival.counted
+            arrival.place.give_back()
 
     def end_late(self) -> None:
         """Wait no longer for late publishes, from now on: the bridge stops."""
-        self._max_late = 0
+        self._waits_for_late = False
         for deadline in list(self.late):
             deadline.end()
 
@@ -138,6 +148,8 @@ class Ingest:
         encoding = headers.get(b"content-encoding", b"identity")
         if encoding.strip().lower() not in (b"identity", b""):
             raise Rejected(outcomes.UNSUPPORTED_ENCODING, "send the body without a Content-Encoding")
+        if entrance.rate is not None and not entrance.looks_at_body:
+            _charge(entrance.rate)
         try:
             with deadline:
                 body = await _read_body(receive, headers, entrance.max_body_bytes)
@@ -162,11 +174,12 @@ class Ingest:
 
     def _missed(self, arrival: Arrival, deadline: Deadline) -> asyncio.Task[None] | None:
         """The deadline has come while publishes are on their way: they may go on, and what answers is given back."""
-        if len(self.late) >= self._max_late:
+        late = arrival.room.late
+        if not (self._waits_for_late and late.take()):
             return None
         self.late.add(deadline)
-        self.in_flight -= 1
-        arrival.counted = False
+        arrival.place.give_back()
+        arrival.place = late
         return asyncio.create_task(answer_late(arrival, deadline), name="late-answer")
 
 
@@ -200,7 +213,7 @@ def _request(scope: HTTPScope, body: bytes = b"") -> Request:
 
 
 def _look_at(entrance: Entrance, scope: HTTPScope, body: bytes) -> None:
-    """What wants the body before the pipeline gets it: a signature, then a question that is no event."""
+    """What wants the body before the pipeline gets it: a signature, a question that is no event; then its rate."""
     request, verifier = _request(scope, body), entrance.verifier
     if verifier is not None and verifier.needs_body:
         if verifier.needs_peer:
@@ -209,6 +222,15 @@ def _look_at(entrance: Entrance, scope: HTTPScope, body: bytes) -> None:
     greeting = entrance.handshakes.get("POST")
     if greeting is not None and (reply := greeting(request)) is not None:
         raise _Greeted(reply)
+    if entrance.rate is not None:
+        _charge(entrance.rate)
+
+
+def _charge(rate: RateLimit) -> None:
+    """A delivery whose sender is proven."""
+    if wait_s := rate.charge():
+        detail = f"more deliveries than this source's rate allows; in {wait_s} s the next one is let in"
+        raise Rejected(outcomes.RATE_LIMITED, detail, retry_after_s=wait_s)
 
 
 def _prove(verifier: Verifier, request: Request) -> None:
@@ -229,7 +251,7 @@ async def _answered_question(entrance: Entrance, scope: HTTPScope, send: Send) -
         detail = "a fault of the bridge"
         entrance.facts.failed(error)
         tell(scope, entrance.facts, outcomes.INTERNAL_ERROR, detail)
-        await deny(send, outcomes.INTERNAL_ERROR, detail)
+        await deny(send, Rejected(outcomes.INTERNAL_ERROR, detail))
         return True
     if reply is not None:
         await _greet(entrance, scope, send, reply)

@@ -81,7 +81,19 @@ DEADLINE_EXCEEDED = Outcome(
 SPOOL_UNAVAILABLE = Outcome(
     "spool_unavailable", 503, "neither the broker nor the spool can take the event now; the detail says why", _LATER_S
 )
-OVERLOADED = Outcome("overloaded", 503, "`BRIDGE_MAX_IN_FLIGHT` deliveries are under way", _SOON_S, close=True)
+OVERLOADED = Outcome(
+    "overloaded",
+    503,
+    "`BRIDGE_MAX_IN_FLIGHT` deliveries are under way, or as many as this source may have of them",
+    _SOON_S,
+    close=True,
+)
+RATE_LIMITED = Outcome(
+    "rate_limited",
+    503,
+    "more come than `BRIDGE_SOURCE_<NAME>_RATE_LIMIT` says; Retry-After is when the next one is let in",
+    close=True,
+)
 INTERNAL_ERROR = Outcome("internal_error", 503, "a fault of the bridge; the log has it", _LATER_S)
 
 OUTCOMES = (
@@ -105,6 +117,7 @@ OUTCOMES = (
     DEADLINE_EXCEEDED,
     SPOOL_UNAVAILABLE,
     OVERLOADED,
+    RATE_LIMITED,
     INTERNAL_ERROR,
     DISCONNECTED,
 )

@@ -83,7 +83,10 @@ METRICS = (
         "Records in the spool whose first publish was acknowledged after all: not published again.",
     ),
     Metric(
-        "bridge_deliveries_late", "gauge", "Deliveries that are answered, and whose publish may still be acknowledged."
+        "bridge_deliveries_late",
+        "gauge",
+        "Deliveries that are answered, and whose publish may still be acknowledged.",
+        ("source",),
     ),
     Metric(
         "bridge_records_duplicate_total",
@@ -133,8 +136,13 @@ METRICS = (
         _WAIT_S,
     ),
     Metric("bridge_body_bytes", "histogram", "Bodies of accepted deliveries.", ("source",), _BODY_BYTES),
-    Metric("bridge_deliveries_in_flight", "gauge", "Deliveries under way now."),
-    Metric("bridge_deliveries_in_flight_limit", "gauge", "`BRIDGE_MAX_IN_FLIGHT`: one more is answered 503."),
+    Metric("bridge_deliveries_in_flight", "gauge", "Deliveries under way now.", ("source",)),
+    Metric(
+        "bridge_deliveries_in_flight_limit",
+        "gauge",
+        "The most of them that a source may have: of `BRIDGE_MAX_IN_FLIGHT` all that is not kept for other sources.",
+        ("source",),
+    ),
     Metric("bridge_ready", "gauge", "1 while /health/ready says 200; its reasons are there."),
     Metric("bridge_broker_connected", "gauge", "1 while there is a link to the broker."),
     Metric("bridge_broker_ready", "gauge", "1 while the broker takes records."),

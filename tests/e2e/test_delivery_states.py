@@ -147,7 +147,7 @@ def test_while_it_stops_what_is_under_way_is_answered_at_its_deadline_and_nothin
 
 def in_flight(running: BridgeProcess) -> float:
     lines = httpx.get(f"{running.ops_url}/metrics").text.splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("bridge_deliveries_in_flight "))
+    return next(float(line.split()[1]) for line in lines if line.startswith("bridge_deliveries_in_flight{"))
 
 
 async def test_without_a_data_directory_a_retry_after_a_restart_is_published_again_and_stored_once(

@@ -6,7 +6,7 @@ Answers that need a real broker are tested in tests/e2e.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -25,7 +25,7 @@ from bridge.providers import PROVIDERS
 from bridge.providers.proof import URL_TOKEN
 from bridge.providers.signatures import Verifier
 from bridge.publishers.base import HeaderDialect, Record
-from bridge.routing import DEFAULT_TEMPLATE, RoutedSource, build_tables, topics
+from bridge.routing import DEFAULT_TEMPLATE, RoutedSource, Table, build_tables, topics
 from bridge.server import HttpServer
 from bridge.telemetry.facts import Facts
 from bridge.telemetry.metrics import Metrics
@@ -57,7 +57,10 @@ class Served:
         self.publisher = publisher
         self.metrics = metrics
         self.ingest = ingest
-        self.url = f"http://127.0.0.1:{port}/webhooks/shop/{TOKEN}"
+        self.url = self.url_of("shop")
+
+    def url_of(self, source: str) -> str:
+        return f"http://127.0.0.1:{self.port}/webhooks/{source}/{TOKEN}"
 
     def hold(self) -> tuple[asyncio.Semaphore, asyncio.Event]:
         """Records wait at the publisher: what counts those that came, and what lets all go."""
@@ -117,39 +120,39 @@ async def serve() -> AsyncIterator[Serve]:
         routes: str | None = None,
         tls: tuple[str, str] | None = None,
         dead_letter_topic: str | None = None,
+        names: Sequence[str] = ("shop",),
         **of_entrance: Any,
     ) -> Served:
         publisher, metrics, provider = Doorstep(), Metrics(), PROVIDERS["chatlevel"]
         facts = Facts(metrics)
-        routed = RoutedSource(name="shop", types=provider.event_types)
-        table = build_tables([routed], routes=routes, template=DEFAULT_TEMPLATE)["shop"]
-        source_facts = facts.source("shop", types=table.known, topics=topics([table]), outcomes=[])
-        entrance = Entrance(
-            name="shop",
-            verifier=Verifier([URL_TOKEN], [TOKEN, NEXT_TOKEN]) if verify else None,
-            keeper=Keeper(
-                Pipeline(
-                    source="shop",
-                    provider=provider,
-                    table=table,
+        routed = [RoutedSource(name=name, types=provider.event_types) for name in names]
+        tables = build_tables(routed, routes=routes, template=DEFAULT_TEMPLATE)
+
+        def entrance(name: str, table: Table) -> Entrance:
+            source_facts = facts.source(name, types=table.known, topics=topics([table]), outcomes=[])
+            pipeline = Pipeline(source=name, provider=provider, table=table, dialect=publisher.dialect, devices=devices)
+            made = Entrance(
+                name=name,
+                verifier=Verifier([URL_TOKEN], [TOKEN, NEXT_TOKEN]) if verify else None,
+                keeper=Keeper(
+                    pipeline,
+                    DedupTable(publisher.publish, SeenIds(window_s=4500, max_ids=10_000), source_facts),
+                    source=name,
                     dialect=publisher.dialect,
-                    devices=devices,
+                    decoded_headers=sorted(provider.headers),
+                    dead_letter_topic=dead_letter_topic,
+                    raw_topic=None,
+                    unknown=None,
                 ),
-                DedupTable(publisher.publish, SeenIds(window_s=4500, max_ids=10_000), source_facts),
-                source="shop",
-                dialect=publisher.dialect,
-                decoded_headers=sorted(provider.headers),
-                dead_letter_topic=dead_letter_topic,
-                raw_topic=None,
-                unknown=None,
-            ),
-            facts=source_facts,
-            success_status=success_status,
-            deadline_s=deadline_s,
-            max_body_bytes=max_body_bytes,
-        )
-        entrance = msgspec.structs.replace(entrance, **of_entrance)
-        ingest = Ingest({"shop": entrance}, facts, max_in_flight=max_in_flight)
+                facts=source_facts,
+                success_status=success_status,
+                deadline_s=deadline_s,
+                max_body_bytes=max_body_bytes,
+            )
+            return msgspec.structs.replace(made, **of_entrance)
+
+        entrances = {name: entrance(name, table) for name, table in tables.items()}
+        ingest = Ingest(entrances, facts, max_in_flight=max_in_flight)
         limits = HttpLimits(
             header_timeout_s=header_timeout_s, max_header_bytes=max_header_bytes, max_body_bytes=max_body_bytes
         )

@@ -67,7 +67,7 @@ async def test_the_first_is_answered_at_its_deadline_while_its_publish_goes_on_f
         (deadline,) = deadlines()
         second = asyncio.create_task(served.post(BODY))
         async with asyncio.timeout(10):
-            while not served.ingest._entrances[b"shop"].keeper._dedup._awaited:  # noqa: ASYNC110 -- nothing else tells it
+            while not served.ingest._sources[b"shop"][0].keeper._dedup._awaited:  # noqa: ASYNC110 -- nothing else tells it
                 await asyncio.sleep(0.01)
         deadline._timer.cancel()  # brought forward
         deadline._expire()

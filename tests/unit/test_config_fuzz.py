@@ -36,6 +36,7 @@ WORDS = [
     "drop",
     "5000",
     "-5",
+    "100/s",
     "/",
     "/dev/null",
     "~nobody/x",

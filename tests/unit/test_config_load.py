@@ -13,6 +13,7 @@ import trustme
 from bridge.config import Address, Broker, Config, load
 from bridge.config.settings import SourceConfig
 from bridge.config.sources import clashes
+from bridge.config.values import Rate
 from bridge.config.variables import Variable, variables
 from bridge.errors import ConfigError, Problem
 from bridge.providers.base import Provider
@@ -66,6 +67,7 @@ def test_every_variable_is_read_into_its_field() -> None:
         BRIDGE_SOURCE_SHOP1_SUCCESS_STATUS="204",
         BRIDGE_SOURCE_SHOP1_DEADLINE_MS="2500",
         BRIDGE_SOURCE_SHOP1_MAX_BODY_BYTES="65536",
+        BRIDGE_SOURCE_SHOP1_RATE_LIMIT="1200/m",
         BRIDGE_SOURCE_SHOP1_DEVICES="480213, 480214",
         BRIDGE_SOURCE_SHOP1_PUBLIC_URL="https://hooks.example.com/in",
         BRIDGE_SOURCE_MY_HUB_VERIFY="NONE",
@@ -84,6 +86,7 @@ def test_every_variable_is_read_into_its_field() -> None:
     shop, hub = config.sources
     assert [token.reveal() for token in shop.token] == [f"{TOKEN}1", f"{TOKEN}2", f"{TOKEN}3"]
     assert (shop.success_status, shop.deadline_ms, shop.max_body_bytes) == (204, 2500, 65536)
+    assert (shop.rate_limit, hub.rate_limit) == (Rate(1200, 60), None)
     assert (shop.devices, shop.public_url) == (("480213", "480214"), "https://hooks.example.com/in")
     assert (hub.name, hub.provider, hub.verify, hub.success_status) == ("my-hub", "github", "none", 202)
     assert (config.require_durable, config.data_dir, config.log_level) == (True, Path("/var/lib/bridge"), "warning")
@@ -359,6 +362,32 @@ def test_listen_addresses(text: str, address: Address, loopback: bool) -> None:
 )
 def test_other_listen_addresses_are_refused(text: str) -> None:
     assert "host:port" in problems(BRIDGE_LISTEN=text)["BRIDGE_LISTEN"].expected
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("1/s", Rate(1, 1)), ("20 / m", Rate(20, 60)), ("9999999/h", Rate(9_999_999, 3600))]
+)
+def test_rates(text: str, rate: Rate) -> None:
+    read = loaded(BRIDGE_SOURCE_CHATLEVEL_RATE_LIMIT=text).source("chatlevel").rate_limit
+    assert read == rate
+    assert str(read) == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "text", ["100", "0/s", "-1/s", "1.5/s", "1/d", "1/S", "/s", "1/", "10000000/s", "1/s 2/m", "٣/s"]
+)
+def test_other_rates_are_refused(text: str) -> None:
+    name = "BRIDGE_SOURCE_CHATLEVEL_RATE_LIMIT"
+    assert "6000/m" in problems({name: text})[name].expected
+
+
+def test_each_source_must_have_a_place() -> None:
+    sources = "a=chatlevel,b=chatlevel,c=chatlevel"
+    assert loaded(BRIDGE_SOURCES=sources, BRIDGE_MAX_IN_FLIGHT="3").max_in_flight == 3
+    found = problems(BRIDGE_SOURCES=sources, BRIDGE_MAX_IN_FLIGHT="2")
+    assert set(found) == {"BRIDGE_MAX_IN_FLIGHT"}
+    assert "3 sources" in found["BRIDGE_MAX_IN_FLIGHT"].found
+    assert set(problems(BRIDGE_SOURCES=f"{sources},d=nobody", BRIDGE_MAX_IN_FLIGHT="2")) == {"BRIDGE_SOURCES"}
 
 
 @pytest.mark.parametrize("text", ["1e3", "1000.0", "+1000", "1_000", "9" * 400, "-1", "٤٥٠٠", "null", "0x10"])

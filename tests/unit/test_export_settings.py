@@ -40,6 +40,7 @@ def env(tmp_path: Path) -> dict[str, str]:
         "BRIDGE_SOURCE_CHATLEVEL_TOKEN_FILE": str(token),
         "BRIDGE_SOURCE_CHATLEVEL_DEVICES": "480213,480214",
         "BRIDGE_SOURCE_CHATLEVEL_DEADLINE_MS": "2500",
+        "BRIDGE_SOURCE_CHATLEVEL_RATE_LIMIT": "100/s",
         "BRIDGE_SOURCE_OPEN_2_VERIFY": "none",
     }
 
@@ -91,7 +92,7 @@ def test_the_values_are_those_that_are_set_and_fit_the_charts_schema(env: dict[s
             {
                 "name": "chatlevel",
                 "provider": "chatlevel",
-                "config": {"DEADLINE_MS": 2500, "DEVICES": ["480213", "480214"]},
+                "config": {"DEADLINE_MS": 2500, "RATE_LIMIT": "100/s", "DEVICES": ["480213", "480214"]},
                 "secrets": {"TOKEN": {"name": "webhook-bridge", "key": "chatlevel-token"}},
             },
             {"name": "open-2", "provider": "chatlevel", "config": {"VERIFY": "none"}},
