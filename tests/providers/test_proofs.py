@@ -342,6 +342,33 @@ def test_a_secret_that_is_shown_is_compared_whole(name: str) -> None:
             assert not believes(check, shown._replace(path=path))
 
 
+@pytest.mark.parametrize("fitting", [0, 1, None])
+def test_time_does_not_tell_which_secret_fits(fitting: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is compared with each, and by the one comparison that takes the same time for any bytes."""
+    compared: list[bytes] = []
+    real = hmac.compare_digest
+
+    def compare(first: bytes, second: bytes) -> bool:
+        compared.append(first)
+        return real(first, second)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    secrets = ["one-secret-51c9", "another-secret-51c9"]
+    signatures = [hmac.digest(secret.encode(), b"{}", "sha256").hex() for secret in secrets]
+    shown = "none" if fitting is None else signatures[fitting]
+    pairs = Proof(scheme="hmac-sha256", header="x-sig", grammar=Versions("v1"))
+    header = f"v1,{shown} v1,x"
+    believed = believes(Verifier([pairs], secrets), Request("POST", b"/", b"", [(b"x-sig", header.encode())], b"{}"))
+    assert believed == (fitting is not None)
+    assert len(compared) >= 8, "twice four: once verified, once explained"
+    assert compared == [expected.encode() for expected in signatures for _ in range(2)] * (len(compared) // 4)
+    compared.clear()
+    shown = "none" if fitting is None else secrets[fitting]
+    equal = Request("POST", b"/", b"", [(b"x-sig", shown.encode())])
+    assert believes(Verifier([Proof(scheme="equal", header="x-sig")], secrets), equal) == (fitting is not None)
+    assert len(compared) == 4, "twice two: once verified, once explained"
+
+
 def test_a_doubled_body_is_told_to_be_changed_and_no_secret_is_shown() -> None:
     vector = VECTORS["github"]
     steps = verifier(vector).explain(request(vector, body=vector.body + b"\n"))
