@@ -319,7 +319,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = 500_000
     header_timeout_ms: Annotated[
         int,
-        Meta(ge=100, le=60_000, description="A connection whose request header is not complete by then is closed."),
+        Meta(
+            ge=100,
+            le=60_000,
+            description="A connection whose request header is not complete by then is closed, and one whose "
+            "client leaves answers unread for so long.",
+        ),
     ] = 5000
     max_header_bytes: Annotated[
         int,

@@ -1,6 +1,7 @@
-"""uvicorn's httptools protocol with the two limits it lacks: a deadline for the headers and a cap on their bytes.
+"""uvicorn's httptools protocol with the limits it lacks: deadlines for headers and unread answers, a cap on headers.
 
-Tried without: a partial header stayed open for over 12 s, and 96 MB of headers were taken into memory.
+Tried without: a partial header stayed open for over 12 s, 96 MB of headers were taken into memory, and a client that
+asked and did not read held its connection and a task for good.
 It also answers what is not HTTP in our error format, and lets a client that has closed its sending half still read
 the answer. Private names of uvicorn are used (`_unset_keepalive_if_required`), so its minor version is pinned.
 """
@@ -31,7 +32,8 @@ class HttpLimits:
         """Limits.
 
         Args:
-            header_timeout_s: from the connection's (or the next request's) first byte to the end of its headers.
+            header_timeout_s: from the connection's (or the next request's) first byte to the end of its headers; and
+                for how long answers may wait for a client that does not read them.
             max_header_bytes: request line and headers together.
             max_body_bytes: the largest body any source takes.
         """
@@ -62,6 +64,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._chunk_bytes = 0  # received last
         self._shared_bytes = 0  # of the chunk that ended the last message: some may be of the current one
         self._header_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._refusal: Outcome | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -70,7 +73,23 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm_header_timer()
+        self._disarm_unread_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Called when more is written than the client reads: it may let its answers wait only so long."""
+        super().pause_writing()
+        self._arm_unread_timer()
+
+    def resume_writing(self) -> None:
+        """Called when it has read on."""
+        self._disarm_unread_timer()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._see_out()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Keep a half-closed connection for the answer, when a whole request is under way (never over TLS)."""
@@ -128,6 +147,20 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._header_timer.cancel()
             self._header_timer = None
 
+    def _see_out(self) -> None:
+        """Closing: what the client has not read yet is kept for it, but not for good."""
+        if self.transport.get_write_buffer_size():
+            self._arm_unread_timer()
+
+    def _arm_unread_timer(self) -> None:
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(self.limits.header_timeout_s, self.transport.abort)
+
+    def _disarm_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
     def _header_timeout(self) -> None:
         self._header_timer = None
         if not self._in_head or self.transport.is_closing():
@@ -151,3 +184,4 @@ class _LimitedProtocol(HttpToolsProtocol):
                 % (STATUS_LINE[outcome.status], len(body), body)
             )
         self.transport.close()
+        self._see_out()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.providers import PROVIDERS
+from bridge.providers.request import Reply, Request
 from tests.server.conftest import TOKEN, Serve, Served
 
 BODY = PROVIDERS["chatlevel"].sample("message.received", now=datetime(2026, 3, 2, 8, tzinfo=UTC))
@@ -264,3 +266,25 @@ async def test_tls_at_the_listener_takes_1_2_and_newer(serve: Serve, certificate
     async with httpx.AsyncClient(verify=context) as client:
         url = f"https://localhost:{served.port}/webhooks/shop/{TOKEN}"
         assert (await client.post(url, content=BODY)).status_code == 200
+
+
+async def test_who_does_not_read_answers_is_cut_off_and_holds_nothing(serve: Serve) -> None:
+    """Else each such connection would hold a task, a descriptor and what is written for it, for good."""
+
+    def large(_request: Request) -> Reply:
+        return Reply(200, b"x" * 500_000)
+
+    served = await serve(header_timeout_s=0.3, handshakes={"GET": large})
+    before, loop = asyncio.all_tasks(), asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", served.port))
+        await loop.sock_sendall(client, b"GET /webhooks/shop HTTP/1.1\r\nhost: x\r\n\r\n" * 50)
+        async with asyncio.timeout(10):
+            while served.outcomes().get("handshake", 0) < 2 or asyncio.all_tasks() - before:
+                await asyncio.sleep(0.01)
+            received = 0
+            while chunk := await loop.sock_recv(client, 65_536):
+                received += len(chunk)
+    assert received < 50 * 500_000
