@@ -2,13 +2,16 @@
 
 Tried without: a partial header stayed open for over 12 s, 96 MB of headers were taken into memory, and a client that
 asked and did not read held its connection and a task for good.
-It also answers what is not HTTP in our error format, and lets a client that has closed its sending half still read
-the answer. Private names of uvicorn are used (`_unset_keepalive_if_required`), so its minor version is pinned.
+It also answers what is not HTTP in our error format, lets a client that has closed its sending half still read the
+answer, and takes no offer of another protocol, which some clients make with every request: httptools would take the
+body for that protocol's, and an event would come in as nothing.
+Private names of uvicorn are used (`_unset_keepalive_if_required`), so its minor version is pinned.
 """
 
 import asyncio
 from typing import Any, ClassVar
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -60,6 +63,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._in_head = True  # waiting for a request or inside its headers
+        self._offers = False  # to go on in another protocol
         self._message_bytes = 0  # received of the current message, framing included
         self._chunk_bytes = 0  # received last
         self._shared_bytes = 0  # of the chunk that ended the last message: some may be of the current one
@@ -104,7 +108,11 @@ class _LimitedProtocol(HttpToolsProtocol):
             return  # answered and closing
         self._chunk_bytes = len(data)
         self._message_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
         if self._refusal is not None or self.transport.is_closing():
             return
         if self._in_head:
@@ -115,17 +123,47 @@ class _LimitedProtocol(HttpToolsProtocol):
         elif self._message_bytes > self.limits.max_message_bytes:
             self.transport.close()  # endless framing; the body itself is counted by its reader
 
+    def _feed(self, data: bytes) -> None:
+        """Parse it; a request that offers another protocol as if it did not."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offered:
+                head = self._head_without_offer()
+                data = head + data[offered.args[0] :]
+                self._offers = False
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            else:
+                return
+
+    def _head_without_offer(self) -> bytes:
+        line = b"%b %b HTTP/%b\r\n" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        headers = (b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade")
+        return line + b"".join(headers) + b"\r\n"
+
     def on_headers_complete(self) -> None:
         # Counted only where there may be too many: of the usual request all that came is less than they may have.
         limit = self.limits.max_header_bytes
         if self._message_bytes + self._shared_bytes > limit and self._count_headers() > limit:
             self._refusal = outcomes.HEADERS_TOO_LARGE
             raise ValueError("headers too large")  # ends the parsing; send_400_response answers
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("no tunnel")
+            self._offers = True
+            return
         self._in_head = False
         self._disarm_header_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self._offers:
+            return  # the head was complete, and comes again
         self._in_head = True
         self._message_bytes = 0
         self._shared_bytes = self._chunk_bytes
