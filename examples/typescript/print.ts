@@ -21,7 +21,8 @@ function line(event: BridgeEvent): string | undefined {
   }
 }
 
-const connection = await connect({ servers: process.env["NATS_URL"] ?? "nats://127.0.0.1:4222" });
+const servers = process.env["NATS_URL"] ?? "nats://127.0.0.1:4222";
+const connection = await connect({ servers, maxReconnectAttempts: -1 });
 process.once("SIGINT", () => void connection.close());
 const consumer = await jetstream(connection).consumers.get("EVENTS", {
   deliver_policy: DeliverPolicy.New,

@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bridge.providers import PROVIDERS
 from tests.examples.conftest import EXAMPLES, Example
 from tests.examples.modules import load
 from tests.processes import BridgeProcess, run_here, wait_until
-from tests.servers import serving_beside
+from tests.servers import free_ports, serving_beside
 
 FOLDER = EXAMPLES / "auto-replies"
 auto_replies = load(FOLDER / "auto_replies.py")
@@ -50,9 +50,9 @@ class Replies:
         started.says("answering")
         return started
 
-    def send(self) -> str:
+    def send(self, age: timedelta = timedelta(0)) -> str:
         """Post a message to the bridge; its id."""
-        answer = self.running.post(PROVIDERS["chatlevel"].sample("message.received", now=datetime.now(UTC)))
+        answer = self.running.post(PROVIDERS["chatlevel"].sample("message.received", now=datetime.now(UTC) - age))
         (identity,) = answer.json()["ids"]
         return str(identity)
 
@@ -117,6 +117,22 @@ def test_it_runs_unchanged_on_the_messages_of_another_gateway(
     started.says(" sent")
     ((_at, *request),) = api.requests
     assert request == [200, "5511912340000@s.whatsapp.net"]
+
+
+def test_what_was_stored_before_the_first_start_and_what_is_an_hour_old_get_no_answer(replies: Replies) -> None:
+    replies.send()
+    program = replies.start()
+    replies.send(age=timedelta(minutes=61))
+    sent = replies.send()
+    program.says(f"{sent} sent")
+    assert replies.outcomes() == {sent: "sent"}
+
+
+async def test_what_reaches_no_api_is_not_sent_and_may_be_tried_again() -> None:
+    (port,) = free_ports(1)
+    async with auto_replies.httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        with pytest.raises(auto_replies.NotSentError, match="no connection"):
+            await auto_replies.post(client, "1", "1@lid", "x")
 
 
 def test_what_was_surely_not_sent_is_tried_again_when_the_api_says(replies: Replies) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from tests.conftest import KafkaSpace
@@ -74,6 +76,23 @@ def test_the_tracker_goes_on_where_it_was_ended(
     running.post(webhook("closed", "2026-03-03T09:00:00.000Z"))
     said = example("device-tracker", running, DATABASE=database).says(f"{DEVICE} offline")
     assert f"{DEVICE} online" not in said
+
+
+async def test_what_could_not_be_saved_is_not_acknowledged(
+    running: BridgeProcess, example: Callable[..., Example], tmp_path: Path
+) -> None:
+    path = tmp_path / "devices.sqlite"
+    with closing(sqlite3.connect(path)) as made:
+        made.execute(tracker.SCHEMA)
+        made.execute("create trigger full before insert on changes begin select raise(fail, 'disk full'); end")
+    program = example("device-tracker", running, DATABASE=str(path))
+    running.post(webhook("open", "2026-03-02T08:00:00.000Z"))
+    program.says("disk full")
+    program.end()
+    client = await nats.connect(running.nats_url, allow_reconnect=False)
+    (consumer,) = await client.jetstream().consumers_info("EVENTS")
+    await client.close()
+    assert consumer.num_ack_pending == 1
 
 
 @pytest.fixture

@@ -97,6 +97,14 @@ def parsed(content: object, headers: Headers | None = None) -> CloudEvent:
     return parse(json.dumps(content).encode(), headers)
 
 
+def test_a_percent_sign_in_a_header_means_what_the_brokers_binding_says() -> None:
+    """On NATS values are percent-encoded, on Kafka they are plain."""
+    attributes = {name: text for name, text in event(id="50%25").items() if name not in ("data", "subject")}
+    for prefix, identity in (("ce-", "50%"), ("ce_", "50%25")):
+        headers = {f"{prefix}{name}": text for name, text in attributes.items()}
+        assert parsed(event()["data"], headers).id == identity
+
+
 def test_without_headers_at_hand_a_whole_event_is_read() -> None:
     for headers in (None, (), {}):
         assert isinstance(parsed(event(), headers).data, messaging.MessageReceived)
