@@ -7,6 +7,7 @@ by the event's source and id. The API takes no idempotency key, so where it may 
 
 import asyncio
 import os
+import re
 import sqlite3
 import sys
 import time
@@ -33,7 +34,7 @@ SURELY_NOT_SENT = (429, 503)  # what else failed with 408 or 5xx may have been s
 
 def reply_to(text: str) -> str | None:
     """What to answer, or None for silence. Yours to write; an answer must not be one that this answers again."""
-    if text.lower().startswith(("bom dia", "hello", "hi")):
+    if re.match(r"(bom dia|hello|hi)\b", text, re.IGNORECASE):
         return "Thank you for your message! We are here from 9 to 17 h."
     return None
 

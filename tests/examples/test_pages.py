@@ -152,7 +152,7 @@ async def test_a_proxys_error_does_not_end_the_page_and_no_event_is_missed(page:
             failed.set()
             await route.fulfill(status=502)
 
-    await page.route("**/events?**", once_bad)
+    await page.route("**/events*", once_bad)
     program.end()
     real_time.start()
     real_time.send("call")
