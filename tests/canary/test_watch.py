@@ -1,6 +1,7 @@
 """What is looked for is found, however it is written, and whoever gives it away fails, without it being shown again."""
 
 import json
+import sys
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from urllib.parse import quote
@@ -10,6 +11,8 @@ import pytest
 import structlog
 
 from bridge.secret import Secret
+from bridge.telemetry import logs
+from tests.canary import watch
 from tests.canary.needles import leak, needles_of
 from tests.canary.watch import WATCH, is_secret, judged
 from tests.server.conftest import Serve, serve
@@ -57,6 +60,9 @@ def test_the_settings_say_what_is_secret() -> None:
 
 
 async def test_what_a_bridge_in_this_process_logs_or_answers_fails_the_test(serve: Serve) -> None:
+    logs.configure("console", "error", sys.stderr)  # as a command does that a test before this one ran here
+    logs.shutdown(1)
+    watch._log_here()
     Secret("canary-logged-by-a-bridge")
     structlog.get_logger().info("oops", path="/webhooks/canary-logged-by-a-bridge")
     assert len(WATCH.found) == 1

@@ -135,7 +135,10 @@ def watching() -> Iterator[None]:
 def _log_here() -> None:
     """As a process logs, but seen; commands of this process set the log up for themselves."""
     structlog.configure(
-        processors=logs._json_processors(), logger_factory=lambda *_: _Printed(), cache_logger_on_first_use=False
+        processors=logs._json_processors(),
+        wrapper_class=structlog.make_filtering_bound_logger(0),  # else a command's level outlives it
+        logger_factory=lambda *_: _Printed(),
+        cache_logger_on_first_use=False,
     )
 
 
