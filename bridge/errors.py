@@ -6,6 +6,7 @@ BridgeError
 ├── VerificationFailed       the sender did not prove who it is
 ├── DeviceNotAllowed         proven, but the device is not on the source's list
 ├── UndecodableBody          proven, but not what the provider's format says
+├── RegistrationFailed       the webhook could not be set at the provider
 ├── SpoolError               the spool did not take it: not open, or closed
 │   ├── SpoolFull            no room now; takes again when there is
 │   └── SpoolFailed          the disk can no longer be believed: nothing is taken until the next start
@@ -30,6 +31,7 @@ __all__ = [
     "PublishError",
     "RecordRefused",
     "RecordTooLarge",
+    "RegistrationFailed",
     "SpoolError",
     "SpoolFailed",
     "SpoolFull",
@@ -91,6 +93,10 @@ class UndecodableBody(BridgeError):
 
     The message names the place and the expectation (`$.data.id: expected str, got int`), never the content.
     """
+
+
+class RegistrationFailed(BridgeError):
+    """The provider's API did not do, or did not answer, what was asked of it. The message shows no secret."""
 
 
 class SpoolError(BridgeError):

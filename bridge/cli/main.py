@@ -13,7 +13,19 @@ from bridge.errors import ConfigError, SpoolError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("serve", "check", "routes", "explain", "send", "tail", "replay", "drain", "export", "selftest")
+COMMANDS = (
+    "serve",
+    "check",
+    "routes",
+    "explain",
+    "send",
+    "tail",
+    "register",
+    "replay",
+    "drain",
+    "export",
+    "selftest",
+)
 """In the order of `--help`. Each is the function of that name in the module of that name."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from rich.markup import escape
 
-__all__ = ["TOO_DEEP", "masked", "plain", "pretty"]
+__all__ = ["TOO_DEEP", "masked", "one_line", "plain", "pretty"]
 
 TOO_DEEP = "(nested too deeply to be shown)"
 _HIDDEN = "(hidden: a credential; --show-credentials shows it)"
@@ -43,6 +43,11 @@ def pretty(value: Any) -> str:  # noqa: ANN401 -- any JSON value
     return _CONTROL.sub("�", text)
 
 
+def one_line(text: str) -> str:
+    """Without what moves a terminal's cursor, line ends among it."""
+    return _CONTROL.sub("�", text).replace("\n", "�")
+
+
 def plain(value: Any) -> str:  # noqa: ANN401 -- any JSON value
     """On one line, as markup that has no meaning."""
-    return escape(_CONTROL.sub("�", str(value)).replace("\n", "�"))
+    return escape(one_line(str(value)))

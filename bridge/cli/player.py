@@ -7,13 +7,29 @@ import httpx
 
 from bridge.cli.bodies import Body
 from bridge.cli.urls import local_url
-from bridge.config import Config, SourceConfig, find_token, proofs_of
+from bridge.config import Config, Secret, SourceConfig, find_token, proofs_of
 from bridge.providers import PROVIDERS
 from bridge.providers.public_url import PROXY_HEADERS
 from bridge.providers.request import Request
 from bridge.providers.signing import Signer
 
-__all__ = ["Player"]
+__all__ = ["Player", "secret_of"]
+
+
+def secret_of(config: Config, source: SourceConfig) -> Secret | None:
+    """What proves the source's sender: the first token or secret; None where it asks for none.
+
+    Raises:
+        click.ClickException: there is none yet.
+    """
+    secret = find_token(config, source.name)
+    if secret is None and source.verify != "none":
+        raise click.ClickException(
+            f"there is no {source.verify} for source {source.name!r} yet, neither in "
+            f"{source.variable(source.verify)} nor in {config.data_dir}: `webhook-bridge serve` makes one when it "
+            "starts with this environment"
+        )
+    return secret
 
 
 class Player:
@@ -37,13 +53,8 @@ class Player:
         Raises:
             click.ClickException: there is no token or secret yet, or one that signs nothing.
         """
-        secret = find_token(config, source.name) if url is None or source.verify == "secret" else None
-        if secret is None and source.verify != "none" and (url is None or source.verify == "secret"):
-            raise click.ClickException(
-                f"there is no {source.verify} for source {source.name!r} yet, neither in "
-                f"{source.variable(source.verify)} nor in {config.data_dir}: `webhook-bridge serve` makes one when it "
-                "starts with this environment"
-            )
+        needed = url is None or source.verify == "secret"
+        secret = secret_of(config, source) if needed else None
         self.url = url or local_url(config, source, secret if source.verify == "token" else None, base=base)
         proofs = proofs_of(source, PROVIDERS[source.provider])
         try:

@@ -16,6 +16,7 @@ from bridge.broker import Reader, make_reader
 from bridge.cli.bodies import Body
 from bridge.cli.command import Command
 from bridge.cli.player import Player
+from bridge.cli.settings import source_named
 from bridge.cli.tally import answer_of
 from bridge.config import Config, SourceConfig, load, make_tables
 from bridge.errors import BrokerUnavailable
@@ -50,11 +51,7 @@ def selftest(source: str | None, url: str | None, ca_file: Path | None, timeout_
     Exit code 0 if the event came through, else 1.
     """
     config = load(os.environ)
-    try:
-        chosen = config.source(source or config.sources[0].name)
-    except KeyError:
-        names = ", ".join(known.name for known in config.sources)
-        raise click.BadParameter(f"{source!r} is not a source; BRIDGE_SOURCES has {names}") from None
+    chosen = source_named(config, source)
     started = datetime.now(UTC)
     ids = _post(config, chosen, url, timeout_s=timeout_s, trusted=_trusted(url, ca_file))
     tables = make_tables(config, PROVIDERS)

@@ -17,9 +17,10 @@ from bridge.cli.console import PersonConsole
 from bridge.cli.player import Player
 from bridge.cli.progress import following
 from bridge.cli.sender import Plan, Sender, Tell
+from bridge.cli.settings import source_named
 from bridge.cli.summary import show_summary
 from bridge.cli.tally import Answer, Tally, answer_of, no_answer
-from bridge.config import Config, SourceConfig, load
+from bridge.config import load
 from bridge.providers import PROVIDERS
 
 __all__ = ["send"]
@@ -92,7 +93,7 @@ def send(
     Exit code 0: each got the success that the provider counts, if need be after retries. 1: not all did.
     """
     config = load(os.environ)
-    chosen = _choose(config, source)
+    chosen = source_named(config, source)
     provider = PROVIDERS[chosen.provider]
     if list_events:
         click.echo("\n".join(provider.sample_events))
@@ -148,18 +149,6 @@ async def _run(
         with following(plan, sender, tally, shown=tell is None):
             await sender.run()
     return tally
-
-
-def _choose(config: Config, name: str | None) -> SourceConfig:
-    if name is None:
-        return config.sources[0]
-    try:
-        return config.source(name)
-    except KeyError:
-        names = ", ".join(source.name for source in config.sources)
-        raise click.BadParameter(
-            f"{name!r} is not a source; BRIDGE_SOURCES has {names}", param_hint="--source"
-        ) from None
 
 
 def _host(url: str) -> str:

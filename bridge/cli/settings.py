@@ -1,16 +1,16 @@
-"""The configuration as far as it can be read: for commands that look at a part of it and do not serve."""
+"""The configuration as far as it can be read, and the source a command is about."""
 
 import os
 
 import click
 import msgspec
 
-from bridge.config import Config, make_tables, survey
+from bridge.config import Config, SourceConfig, make_tables, survey
 from bridge.errors import ConfigError, Problem
 from bridge.providers import PROVIDERS
 from bridge.routing import DEFAULT_TEMPLATE, Table
 
-__all__ = ["ROUTING", "Surveyed", "surveyed", "tell_ignored"]
+__all__ = ["ROUTING", "Surveyed", "source_named", "surveyed", "tell_ignored"]
 
 ROUTING = (
     "BRIDGE_SOURCES",
@@ -48,6 +48,21 @@ def surveyed() -> Surveyed:
         )
         tables = make_tables(plain, PROVIDERS)
     return Surveyed(config, tables, problems)
+
+
+def source_named(config: Config, name: str | None, *, hint: str = "--source") -> SourceConfig:
+    """The source that the user names; the first one of BRIDGE_SOURCES for None.
+
+    Raises:
+        click.BadParameter: there is none of that name.
+    """
+    if name is None:
+        return config.sources[0]
+    try:
+        return config.source(name)
+    except KeyError:
+        names = ", ".join(source.name for source in config.sources)
+        raise click.BadParameter(f"{name!r} is not a source; BRIDGE_SOURCES has {names}", param_hint=hint) from None
 
 
 def tell_ignored(problems: tuple[Problem, ...]) -> None:

@@ -1,10 +1,22 @@
 """Where a source's webhook is: as the provider must call it, and as this machine can."""
 
+import ipaddress
+from urllib.parse import urlsplit
+
 from bridge.config import Address, Config, Secret, SourceConfig
 
-__all__ = ["local_url", "webhook_url"]
+__all__ = ["is_public", "local_url", "shown_url", "webhook_url"]
 
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_NEVER_PUBLIC = (
+    "localhost",
+    "local",
+    "internal",
+    "lan",
+    "home",
+    "test",
+    "invalid",
+)  # RFC 6761, RFC 6762, ICANN's .internal
 
 
 def webhook_url(config: Config, source: SourceConfig, *, listen: Address | None = None) -> str:
@@ -16,6 +28,37 @@ def webhook_url(config: Config, source: SourceConfig, *, listen: Address | None 
 def local_url(config: Config, source: SourceConfig, token: Secret | None, *, base: str | None = None) -> str:
     """The same entrance by the listener's own address, or by another way from here, for those who play the provider."""
     return _with_token(base or _base(config, config.listen), source.name, token)
+
+
+def is_public(url: str) -> bool:
+    """Whether somebody on the Internet could reach that host, as far as its name tells."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        labels = host.rstrip(".").split(".")
+        return len(labels) > 1 and labels[-1] not in _NEVER_PUBLIC
+
+
+def shown_url(url: str, entrance: str = "") -> str:
+    """A registered URL without what may be a secret in it.
+
+    Args:
+        url: whatever is registered, by whomever.
+        entrance: of our own, without token: the path of what is below it can be shown.
+    """
+    if not url:
+        return "none"
+    if url == entrance:
+        return url
+    if entrance and url.startswith(f"{entrance}/"):
+        return f"{entrance}/***"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "***"
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}/***"
 
 
 def _with_token(base: str, source: str, token: Secret | None) -> str:

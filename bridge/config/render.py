@@ -10,6 +10,7 @@ import msgspec
 from bridge.config.secrets import Secret
 from bridge.config.settings import Config, SourceConfig
 from bridge.config.variables import SOURCE_PREFIX, Variable, own_variables, text_of, variables
+from bridge.providers.api_token import ApiSettings
 
 __all__ = [
     "describe",
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 _WIDTH = 100
-_EXAMPLE_SOURCE = SourceConfig(name="chatlevel", provider="chatlevel")
+_EXAMPLE_SOURCE = SourceConfig(name="chatlevel", provider="chatlevel", own=ApiSettings())
 
 
 def variables_table() -> str:

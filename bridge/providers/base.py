@@ -70,6 +70,8 @@ class Provider(ABC):
         retry_plan_s: seconds between its attempts; empty if it never retries.
         settings: further variables of a source of this provider, a struct such as `config.settings.SourceConfig`: each
             field is BRIDGE_SOURCE_<NAME>_<FIELD>, with a default.
+        registrar: where `register` finds the `bridge.registration.Registrar` that sets the webhook by the provider's
+            API, `package.module:Class`; its credential is `api_token` of `settings`. Empty: there is no such API.
         sample_events: the provider's own event names that `sample` knows; the first is the usual one.
     """
 
@@ -83,6 +85,7 @@ class Provider(ABC):
     deadline_ms: int = 3000
     retry_plan_s: tuple[int, ...] = ()
     settings: type[msgspec.Struct] | None = None
+    registrar: str = ""
     sample_events: tuple[str, ...]
 
     @property

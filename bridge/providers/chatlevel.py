@@ -18,6 +18,7 @@ from bridge.errors import UndecodableBody
 from bridge.events import messaging
 from bridge.events.model import Event, EventType
 from bridge.providers import chatlevel_wire as wire
+from bridge.providers.api_token import ApiSettings
 from bridge.providers.base import Decoder, Delivery, Provider
 from bridge.providers.chatlevel_samples import SAMPLES, make_sample
 from bridge.providers.draft import Draft
@@ -59,6 +60,8 @@ class Chatlevel(Provider):
     success_status: int = 200
     any_2xx: bool = False
     retry_plan_s: tuple[int, ...] = (30, 60, 300, 3600)
+    settings: type[msgspec.Struct] | None = ApiSettings
+    registrar: str = "bridge.registration.chatlevel:Chatlevel"
     sample_events: tuple[str, ...] = tuple(SAMPLES)
 
     def decoder(self) -> Decoder:

@@ -12,6 +12,7 @@ import msgspec
 
 from bridge.errors import UndecodableBody
 from bridge.events.model import Event, EventType
+from bridge.providers.api_token import ApiSettings
 from bridge.providers.base import Decoder, Delivery, Provider
 from bridge.providers.passthrough import (
     Fields,
@@ -70,6 +71,8 @@ class GitHub(Provider):
     proofs: tuple[Proof, ...] = (_PROOF,)
     headers: frozenset[str] = frozenset({"content-type", "x-github-event", "x-github-delivery"})
     deadline_ms: int = 8000  # it waits for 10 s
+    settings: type[msgspec.Struct] | None = ApiSettings
+    registrar: str = "bridge.registration.github:GitHub"
     sample_events: tuple[str, ...] = ("push", "pull_request.opened", "issues.opened", "ping")
 
     def decoder(self) -> Decoder:

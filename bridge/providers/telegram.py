@@ -12,6 +12,7 @@ import msgspec
 
 from bridge.errors import UndecodableBody
 from bridge.events.model import Event, EventType
+from bridge.providers.api_token import ApiSettings
 from bridge.providers.base import Decoder, Delivery, Provider
 from bridge.providers.passthrough import Fields, fallback_type, inner, json_object, make_event, text, time_of
 from bridge.providers.proof import Proof
@@ -33,6 +34,8 @@ class Telegram(Provider):
     proofs: tuple[Proof, ...] = (_PROOF,)
     success_status: int = 204
     retry_plan_s: tuple[int, ...] = (60, 300, 900, _HOUR, 4 * _HOUR, 18 * _HOUR)
+    settings: type[msgspec.Struct] | None = ApiSettings
+    registrar: str = "bridge.registration.telegram:Telegram"
     sample_events: tuple[str, ...] = ("message", "callback_query")
 
     def decoder(self) -> Decoder:

@@ -3,7 +3,7 @@
 import hmac
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tests.conftest import KafkaSpace
 from tests.docs.consumers import consumes, reading_from
 from tests.generated import ROOT, examples, files
 from tests.processes import BridgeProcess, on_kafka, run_here
+from tests.provider_apis import ApiServer, ChatlevelApi, GitHubApi, TelegramApi, serving
 
 README = (ROOT / "README.md").read_text()
 
@@ -70,12 +71,27 @@ def test_the_first_five_minutes(bridge: Callable[..., BridgeProcess]) -> None:
     assert "events.chatlevel.connection.open" in shown
 
 
+@pytest.fixture
+def apis() -> Iterator[dict[str, ApiServer]]:
+    """Those that webhooks are registered by, with the credential `1:key`."""
+    with (
+        serving(ChatlevelApi("1:key", {"id": 480213})) as chatlevel,
+        serving(GitHubApi("1:key", "acme/shop", "acme")) as github,
+        serving(TelegramApi("1:key")) as telegram,
+    ):
+        yield {"chatlevel": chatlevel, "github": github, "telegram": telegram}
+
+
 def test_every_example_of_the_help_runs(
-    bridge: Callable[..., BridgeProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bridge: Callable[..., BridgeProcess], apis: dict[str, ApiServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "a-secret-of-this-test"
     sources = {"BRIDGE_SOURCES": "chatlevel,github", "BRIDGE_SOURCE_GITHUB_SECRET": secret}
     running = bridge(**sources, BRIDGE_RAW_TOPIC="bridge.raw").start()
+    more = {"BRIDGE_SOURCES": "chatlevel,github,telegram", "BRIDGE_SOURCE_TELEGRAM_SECRET": secret}
+    for source in apis:
+        more[f"BRIDGE_SOURCE_{source.upper()}_PUBLIC_URL"] = "https://hooks.example.com"
+        more[f"BRIDGE_SOURCE_{source.upper()}_API_TOKEN"] = "1:key"
     monkeypatch.chdir(tmp_path)
     signature = hmac.digest(secret.encode(), b"{}", "sha256").hex()
     head = f"POST /webhooks/github HTTP/1.1\nX-GitHub-Event: push\nX-Hub-Signature-256: sha256={signature}\n\n{{}}"
@@ -88,7 +104,10 @@ def test_every_example_of_the_help_runs(
             arguments += ["--count", "1", *([] if "--since" in arguments else ["--all"])]  # else it follows for ever
         # `drain` is for an instance that was stopped
         stopped = {"BRIDGE_DATA_DIR": str(tmp_path / "stopped"), "BRIDGE_BROKER": running.nats_url}
-        result = run_here(*arguments, env=running.env | (stopped if arguments[0] == "drain" else {}))
+        env = {"drain": stopped, "register": more}.get(arguments[0], {})
+        if arguments[0] == "register":
+            arguments += ["--api", apis[arguments[1]].url]
+        result = run_here(*arguments, env=running.env | env)
         assert result.exit_code == 0, f"{example.line}: {result.output}"
 
 

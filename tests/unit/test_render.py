@@ -18,7 +18,9 @@ from bridge.config import (
     variables,
     variables_table,
 )
+from bridge.config.variables import own_variables
 from bridge.errors import ConfigError
+from bridge.providers.api_token import ApiSettings
 from bridge.providers.base import Provider
 from tests.stub_provider import StubProvider
 
@@ -31,7 +33,10 @@ def test_every_variable_is_in_the_table_and_in_the_example_once() -> None:
     names = [variable.name for variable in variables()]
 
     assert re.findall(r"^\| `(BRIDGE_\S+)` \|", table, re.MULTILINE) == names
-    assert list(ASSIGNMENTS) == [name.replace("<NAME>", "CHATLEVEL") for name in names]
+    own = [variable.name for variable in own_variables(ApiSettings)]  # of Chatlevel, after those of every source
+    after = 1 + max(index for index, name in enumerate(names) if "<NAME>" in name)
+    every = [*names[:after], *own, *names[after:]]
+    assert list(ASSIGNMENTS) == [name.replace("<NAME>", "CHATLEVEL") for name in every]
     assert re.findall(r"^### (.*)$", table, re.MULTILINE) == [
         "Broker",
         "Listeners",
