@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ def serve() -> None:
     """
     config = ensure_tokens(load(os.environ))
     person = config.log_format == "console" or (config.log_format == "auto" and sys.stdout.isatty())
+    _allow_connections()
     logs.configure(format="console" if person else "json", level=config.log_level, stream=sys.stdout)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -71,6 +73,14 @@ async def _stopped_or_failed(stop: asyncio.Event, bridge: Bridge) -> SpoolFailed
     for task in (stopping, failing):
         task.cancel()
     return failure
+
+
+def _allow_connections() -> None:
+    """As many as the system lets us have: the usual soft limit, 1024, is for programs that call `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS says "no limit" and has one
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _collect_rarely() -> None:
