@@ -161,13 +161,13 @@ def _subject(fields: Fields) -> str:
 def _identity(fields: Fields, name: str, status: str) -> str:
     """The id of what can happen once alone.
 
-    A message comes into each state once, on each channel. Of all else only a number says so: a call asks several times
-    while it is in progress.
+    A message comes into each state once, on each channel. Of all else only a number says so, and only together with
+    whose it is: a call asks several times while it is in progress.
     """
-    number = text(fields, "SequenceNumber")
-    if name.startswith("message."):
-        return ":".join(filter(None, (_subject(fields), status, text(fields, "ChannelPrefix"))))
-    return f"{_subject(fields)}:{status or name}:{number}" if number else ""
+    subject, number = _subject(fields), text(fields, "SequenceNumber")
+    if status and name.startswith("message."):
+        return ":".join(filter(None, (subject, status, text(fields, "ChannelPrefix"))))
+    return f"{subject}:{status or name}:{number}" if subject and number else ""
 
 
 def _own_number(fields: Fields, name: str) -> str:
