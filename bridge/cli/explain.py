@@ -12,7 +12,7 @@ from bridge.cli.command import Command
 from bridge.cli.explained import Explained, show
 from bridge.cli.proving import prove_request
 from bridge.cli.settings import Surveyed, surveyed, tell_ignored
-from bridge.config import SourceConfig, make_tables
+from bridge.config import Config, SourceConfig, make_tables
 from bridge.errors import DeviceNotAllowed, UndecodableBody
 from bridge.ingest import outcomes
 from bridge.ingest.compiled import make_pipeline
@@ -26,6 +26,8 @@ from bridge.providers.request import Reply, Request
 from bridge.routing import Table
 
 __all__ = ["explain"]
+
+_REFUSED = 400  # and above, of statuses
 
 
 @click.command(
@@ -101,6 +103,8 @@ def _of_body(source: SourceConfig, body: bytes) -> Request:
 
 
 def _explained(found: Surveyed, source: SourceConfig, request: Request, *, prove: bool) -> Explained:
+    if prove and request.method != "POST":
+        return _question(found.config, source, request)
     config, body, provider = found.config, request.body, PROVIDERS[source.provider]
     refusal: tuple[Outcome, str] | None = None
     if len(body) > source.max_body_bytes:
@@ -126,6 +130,17 @@ def _explained(found: Surveyed, source: SourceConfig, request: Request, *, prove
     except DeviceNotAllowed as error:
         refusal = refusal or (outcomes.DEVICE_NOT_ALLOWED, f"{error} ({source.variable('devices')})")
     return Explained.of(config, source, len(body), prepared, refusal, proof=proof)
+
+
+def _question(config: Config, source: SourceConfig, request: Request) -> Explained:
+    """What is no POST: no event, and asked for no proof but what the handshake itself sees to."""
+    reply = _greeted(source, request)
+    if reply is None:
+        refusal = (outcomes.METHOD_NOT_ALLOWED, f"{request.method} is no event, nor a question of {source.provider}")
+        return Explained.of(config, source, len(request.body), [], refusal)
+    refused = (outcomes.HANDSHAKE, "a question that is not answered as hoped") if reply.status >= _REFUSED else None
+    explained = Explained.of(config, source, len(request.body), [], refused)
+    return msgspec.structs.replace(explained, status=reply.status, reply=reply.body.decode(errors="replace"))
 
 
 def _greeted(source: SourceConfig, request: Request) -> Reply | None:

@@ -214,3 +214,31 @@ def test_routes_does_not_guess_where_the_rules_are_wrong(bridge: Make) -> None:
     assert result.returncode == 2
     assert "BRIDGE_ROUTES: rule 1" in result.stderr
     assert result.stdout == ""
+
+
+META = {
+    "BRIDGE_SOURCES": "wa=whatsapp-cloud",
+    "BRIDGE_SOURCE_WA_SECRET": "an-app-secret-of-meta-1",
+    "BRIDGE_SOURCE_WA_VERIFY_TOKEN": "a-verify-token-of-meta-1",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "exit_code"),
+    [
+        ("GET {path}?hub.mode=subscribe&hub.challenge=42&hub.verify_token=a-verify-token-of-meta-1", 200, 0),
+        ("GET {path}?hub.mode=subscribe&hub.challenge=42&hub.verify_token=another", 403, 1),
+        ("GET {path}", 405, 1),
+        ("PUT {path}", 405, 1),
+    ],
+)
+def test_a_captured_question_is_answered_as_the_entrance_does(
+    line: str, status: int, exit_code: int, tmp_path: Path
+) -> None:
+    captured = tmp_path / "captured.http"
+    captured.write_text(f"{line.format(path='/webhooks/wa')} HTTP/1.1\nHost: hooks.example.com\n\n")
+    explained = run_here("explain", "--request", str(captured), "--json", env=META)
+    report = json.loads(explained.stdout)
+    assert (explained.exit_code, report["status"], report["proof"]) == (exit_code, status, []), explained.output
+    assert report["reply"] == {200: "42", 403: "the verify token is not the configured one"}.get(status, "")
+    assert "a-verify-token" not in explained.output
