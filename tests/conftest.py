@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from functools import cache
 
 import httpx
+import hypothesis
 import nats
 import pytest
 import trustme
@@ -17,6 +18,9 @@ from tests.brokers import NatsAddress, shared_nats
 from tests.canary.watch import judged, watching
 from tests.kafka import KafkaAddress, prepare, shared_kafka
 from tests.kafka_operator import KafkaOperator
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # what a busy machine takes says nothing of the code
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

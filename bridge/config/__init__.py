@@ -15,7 +15,8 @@ from bridge.config.reread import (
 )
 from bridge.config.routes import make_tables
 from bridge.config.secrets import Secret, read_secret_file, split_secrets
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.config.tokens import ensure_tokens, find_token, proofs_of
 from bridge.config.values import Address, Broker
 from bridge.config.variables import Variable, variables

@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.config.tokens import kept_in
 from bridge.errors import Problem
 from bridge.providers.base import Provider

@@ -14,7 +14,8 @@ import msgspec
 
 from bridge.config.helm import OWNED, chart_key, is_file
 from bridge.config.render import env_text, provider_variables
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.config.values import Address, Rate
 from bridge.config.variables import Variable, text_of, variables
 

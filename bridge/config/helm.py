@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.config.render import meaning
-from bridge.config.settings import SourceConfig
+from bridge.config.source_settings import SourceConfig
 from bridge.config.variables import SOURCE_PREFIX, Variable, built_in_variables, text_of, variables
 
 __all__ = [

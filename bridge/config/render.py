@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from bridge.config.secrets import Secret
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.config.variables import SOURCE_PREFIX, Variable, own_variables, text_of, variables
 from bridge.providers.api_token import ApiSettings
 

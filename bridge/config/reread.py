@@ -12,8 +12,9 @@ import msgspec
 from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.rules import authorities, pair
 from bridge.config.secrets import Secret, read_secret_file, split_secrets
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
 from bridge.config.source_rules import secrets_fit
+from bridge.config.source_settings import SourceConfig
 from bridge.config.validate import tokens_are_strong
 from bridge.config.validate_nats import login_looks_wrong
 from bridge.config.variables import variables

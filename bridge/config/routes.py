@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.errors import ConfigError
 from bridge.events.model import EventType
 from bridge.events.open_types import open_type

@@ -8,7 +8,8 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.errors import Problem
 
 __all__ = ["RULES", "SOURCE_RULES", "Given", "authorities", "pair", "rule", "source_rule", "unreadable"]

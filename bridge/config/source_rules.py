@@ -5,7 +5,7 @@ A problem names the variable without looking at where the value came from: `_FIL
 
 from collections.abc import Iterator, Sequence
 
-from bridge.config.settings import SourceConfig
+from bridge.config.source_settings import SourceConfig
 from bridge.config.strength import looks_guessable
 from bridge.config.values import shown
 from bridge.errors import Problem

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from bridge.config.reader import Reader
-from bridge.config.settings import SourceConfig
 from bridge.config.source_rules import problems_of
+from bridge.config.source_settings import SourceConfig
 from bridge.config.values import shown
 from bridge.config.variables import Variable, own_variables, variables
 from bridge.providers.base import Provider

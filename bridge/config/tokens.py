@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from bridge.config.secrets import Secret, read_secret_file
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.config.validate import TOKEN_SHAPE
 from bridge.errors import ConfigError, Problem
 from bridge.providers.base import Provider

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from bridge.config import validate_kafka, validate_nats  # noqa: F401 -- registers their rules
 from bridge.config.rules import RULES, SOURCE_RULES, Given, pair, rule, source_rule
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.config.strength import looks_guessable
 from bridge.config.values import Address
 from bridge.errors import ConfigError, Problem

@@ -12,7 +12,8 @@ from msgspec.structs import FieldInfo
 
 from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.secrets import Secret
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 
 __all__ = ["SOURCE_PREFIX", "Variable", "built_in_variables", "of_providers", "own_variables", "text_of", "variables"]
 

@@ -27,7 +27,8 @@ import pytest
 import structlog
 
 from bridge.config.broker_settings import KafkaConfig, NatsConfig
-from bridge.config.settings import Config, SourceConfig
+from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.config.variables import SOURCE_PREFIX, own_variables, variables
 from bridge.providers import PROVIDERS
 from bridge.secret import Secret

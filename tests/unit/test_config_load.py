@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from bridge.config import Address, Broker, Config, load
-from bridge.config.settings import SourceConfig
+from bridge.config.source_settings import SourceConfig
 from bridge.config.sources import clashes
 from bridge.config.values import Rate
 from bridge.config.variables import Variable, variables
