@@ -29,6 +29,9 @@ __all__ = ["Step", "Verifier"]
 
 _MAX_SIGNATURES = 8  # of a rotation there are two; a header full of them must not cost as many computations
 _TOKEN_PARAMETERS = ("token", "access_token")
+# Of a signed id: none that a body begins with, or an old request could be shown as a new one, with the old time and the
+# beginning of the old body in its id, where somebody has written a new time into that body.
+_is_id = re.compile(rb"[A-Za-z0-9_.:~+/@|<>-]+|[A-Za-z0-9+/_-]+={1,2}").fullmatch
 _is_whole_number = re.compile(rb"[0-9]{1,15}").fullmatch
 
 
@@ -162,6 +165,8 @@ class _Signature:
         if self._when_header:
             timestamp = only(request, self._when_header)
         delivery_id = only(request, self._id_header) if self._id_header else b""
+        if delivery_id and not _is_id(delivery_id):
+            raise VerificationFailed(f"the header {self._proof.id_header} has characters that are in no id")
         if not signatures:
             raise VerificationFailed(f"the header {self._proof.header} has no signature of the expected kind")
         if len(signatures) > _MAX_SIGNATURES:

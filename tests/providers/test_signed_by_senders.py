@@ -347,3 +347,19 @@ def test_a_form_is_believed_exactly_when_twilios_library_does(
     headers = {"x-twilio-signature": signature, "content-type": FORM_TYPE}
     check = Verifier(PROVIDERS["twilio"].proofs, [AUTH_TOKEN], public_url=public_url)
     assert believes(check, request(headers, form, query)) == library.validate(public_url + rest, params, signature)
+
+
+def test_an_old_request_is_not_a_new_one_whose_id_has_the_beginning_of_its_body() -> None:
+    """`id.time.body` is the same text with a later time, where somebody wrote one into the old body."""
+    start, end = '{"type":"note","text":"', '{"type":"payment"}'
+    key = base64.b64decode(WHSEC.removeprefix("whsec_"))
+    for beginning in (f"{ID}.1700000000.{start}", f"{ID}.1700000000.text=", f"{ID}.1700000000.say hello"):
+        digest = hmac.digest(key, f"{beginning}.{NOW}.{end}".encode(), "sha256")
+        signature = f"v1,{base64.b64encode(digest).decode()}"
+        headers = {"webhook-id": beginning, "webhook-timestamp": str(NOW), "webhook-signature": signature}
+        assert not believes(verifier(SENDERS["standard-webhooks"]), request(headers, end)), beginning
+
+
+@pytest.mark.parametrize("delivery_id", [ID, "evt.1", "urn:uuid:6f0c", "a/b+c==", "1|2", "x@y.example~1", "~", "<1@x>"])
+def test_ids_that_senders_make_are_ids(delivery_id: str) -> None:
+    assert believes(verifier(SENDERS["standard-webhooks"]), standard_with(by_hand(delivery_id, str(NOW))))
