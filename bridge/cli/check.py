@@ -72,7 +72,8 @@ def check(*, connect: bool, timeout_s: float, as_json: bool) -> None:
     """
     config, problems = survey(os.environ)
     problems += _without_server(config)
-    warnings = advise(config)
+    wrong = {problem.variable.removesuffix("_FILE") for problem in problems}
+    warnings = tuple(warning for warning in advise(config) if warning.variable not in wrong)
     finding = None
     if connect and not any(problem.variable.startswith(_DECIDE_THE_BROKER) for problem in problems):
         finding, unfit = _look(config, timeout_s)

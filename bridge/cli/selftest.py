@@ -81,7 +81,7 @@ def _post(
 ) -> tuple[str, ...]:
     """The ids of what was posted and taken. No message shows the URL, for the token is in it."""
     player = Player(config, source, base=base)
-    provider = PROVIDERS[source.provider]
+    provider = PROVIDERS[source.provider].configured(source.own)
     event = provider.sample_events[0]
     content = provider.sample(event, now=datetime.now(UTC))
     url, headers = player.request(Body(event, content, provider.sample_headers(event, content)))

@@ -94,7 +94,7 @@ def send(
     """
     config = load(os.environ)
     chosen = source_named(config, source)
-    provider = PROVIDERS[chosen.provider]
+    provider = PROVIDERS[chosen.provider].configured(chosen.own)
     if list_events:
         click.echo("\n".join(provider.sample_events))
         return

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from bridge.config.broker_settings import KafkaConfig, NatsConfig
 from bridge.config.reader import Reader
 from bridge.config.routes import make_tables
 from bridge.config.settings import Config
+from bridge.config.source_settings import SourceConfig
 from bridge.config.sources import read_sources
 from bridge.config.validate import validate
 from bridge.config.variables import variables
@@ -68,7 +69,11 @@ def survey(
     config = Config(**own, nats=NatsConfig(**nats), kafka=KafkaConfig(**kafka), sources=sources)
     if "BRIDGE_PROVISION" not in reader.given and config.broker.kind != "embedded":
         config = msgspec.structs.replace(config, provision="check")
-    problems = [*reader.problems, *_unknown(env, reader), *validate(config, reader.given, reader.broken)]
+    problems = [
+        *reader.problems,
+        *_unknown(env, reader, config.sources),
+        *validate(config, reader.given, reader.broken),
+    ]
     if reader.broken.isdisjoint(("BRIDGE_SOURCES", "BRIDGE_ROUTES", "BRIDGE_TOPIC_TEMPLATE")):
         problems += _of_routing(config, providers)
     return config, tuple(problems)
@@ -82,8 +87,9 @@ def _of_routing(config: Config, providers: Mapping[str, Provider]) -> tuple[Prob
     return ()
 
 
-def _unknown(env: Mapping[str, str], reader: Reader) -> Iterator[Problem]:
+def _unknown(env: Mapping[str, str], reader: Reader, sources: Sequence[SourceConfig]) -> Iterator[Problem]:
     links = _service_links(env)
+    known = sorted(name.removeprefix(_PREFIX) for name in reader.known)
     for name in sorted(env):
         if not name.startswith(_PREFIX) or name in reader.known or (links and links.fullmatch(name)):
             continue
@@ -93,9 +99,13 @@ def _unknown(env: Mapping[str, str], reader: Reader) -> Iterator[Problem]:
             hint = "a source that BRIDGE_SOURCES names and one of its variables"
         else:
             hint = "one of the variables in the README"
-        known = sorted(other.removeprefix(_PREFIX) for other in reader.known)
-        near = difflib.get_close_matches(name.removeprefix(_PREFIX), known, 1)
-        yield Problem(name, "is no variable of this version", f"{_PREFIX}{near[0]}, perhaps" if near else hint)
+        found, alike = "is no variable of this version", 0.6
+        if name.startswith("BRIDGE_SOURCE_") and not any(name.startswith(source.variable("")) for source in sources):
+            names = ", ".join(source.name for source in sources)
+            hint = f"that source named there beside {names}, or the variable unset"
+            found, alike = "is of a source that BRIDGE_SOURCES does not name", 0.9  # another source's is no help
+        near = difflib.get_close_matches(name.removeprefix(_PREFIX), known, 1, alike)
+        yield Problem(name, found, f"{_PREFIX}{near[0]}, perhaps" if near else hint)
 
 
 def _service_links(env: Mapping[str, str]) -> re.Pattern[str] | None:

@@ -97,8 +97,7 @@ def _source(reader: Reader, name: str, code: Provider) -> SourceConfig:
     faults = tuple(code.faults(own))
     for fault in faults:
         reader.problem(empty.variable(fault.field), fault.found, fault.expected)
-    if not faults:
-        code = code.configured(own)
+    code = code.configured(own)  # faulty or not: whether it signs says which secret is missing
     of_provider = {
         "success_status": code.success_status,
         "deadline_ms": code.deadline_ms,

@@ -4,9 +4,9 @@ Payloads are published as they came. JSON objects, arrays of them, arrays inside
 """
 
 import uuid
-from collections.abc import Iterator
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -65,10 +65,30 @@ class Generic(Provider):
         return _Reading(self._chosen).decode
 
     def sample(self, event: str, *, now: datetime) -> bytes:
-        """A payload that the defaults fit."""
+        """A payload that the settings fit."""
         if event not in self.sample_events:
             raise KeyError(event)
-        return msgspec.json.encode({"type": event, "id": str(uuid.uuid4()), "time": now.isoformat(), "data": {"id": 1}})
+        payload: dict[str, Any] = {"data": {"id": 1}}
+        for place, value in self._sample_values(event, now):
+            if not place.header:
+                _put(payload, place.path, value)
+        batch: dict[str, Any] = {}
+        if path := self._chosen.batch:
+            _put(batch, path.split("."), [payload])
+        return msgspec.json.encode(batch or payload)
+
+    def sample_headers(self, event: str, body: bytes) -> Mapping[str, str]:  # noqa: ARG002 -- new ones each time
+        """What of it the settings look for in headers."""
+        places = self._sample_values(event, datetime.now(UTC))
+        return {place.header: value for place, value in places if place.header}
+
+    def _sample_values(self, event: str, now: datetime) -> Iterator[tuple["_Place", str]]:
+        chosen = self._chosen
+        yield _place(chosen.type_from), event
+        yield _place(chosen.id_from), str(uuid.uuid4())
+        yield _place(chosen.time_from), now.isoformat()
+        for setting in {chosen.key_from, chosen.subject_from} - {None, chosen.type_from, chosen.id_from}:
+            yield _place(setting), "1"
 
 
 class _Place(NamedTuple):
@@ -82,6 +102,15 @@ class _Place(NamedTuple):
         if self.header:
             return header(delivery, self.header)
         return text(inner(fields, *self.path[:-1]), self.path[-1]) if self.path else ""
+
+
+def _put(fields: dict[str, Any], path: Sequence[str], value: object) -> None:
+    inside: Any = fields
+    for name in path[:-1]:
+        inside = inside.setdefault(name, {})
+        if not isinstance(inside, dict):  # no payload has both a text and something inside it
+            return
+    inside[path[-1]] = value
 
 
 def _place(setting: str | None) -> _Place:

@@ -16,6 +16,7 @@ HEADER = "header:"
 _PLACES = ("type_from", "id_from", "time_from", "key_from", "subject_from")
 _PLACE = "a path such as data.id, or a header such as header:X-Event-Id"
 _HOLD_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_is_of_another_notation = re.compile(r"\$\.|/|headers?:", re.IGNORECASE).match  # JSONPath, JSON Pointer
 _is_header = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}").fullmatch
 
 
@@ -81,7 +82,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, _text("Where the time is, in RFC 3339, seconds or milliseconds.", "created_at", "`time`", _PLACE)
     ] = "time"
     key_from: Annotated[
-        str | None, _text("Where the key is: events of one key keep their order.", "customer.id", "none", _PLACE)
+        str | None,
+        _text(
+            "Where the key is: events of one key keep their order. Without one all have the same, and on Kafka are in "
+            "one partition.",
+            "customer.id",
+            "none",
+            _PLACE,
+        ),
     ] = None
     subject_from: Annotated[
         str | None,
@@ -168,5 +176,7 @@ def _faults_of_places(settings: Settings) -> Iterator[Fault]:
             yield Fault(field, "names the header of the proof", _PLACE)
     for field in (*_PLACES, "batch"):
         place = getattr(settings, field) or ""
-        if not place.startswith(HEADER) and place and not all(place.split(".")):
+        if _is_of_another_notation(place) and not place.startswith(HEADER):
+            yield Fault(field, "is no path as they are written here, and would find nothing", _PLACE)
+        elif not place.startswith(HEADER) and place and not all(place.split(".")):
             yield Fault(field, "is no path", "names joined by single dots, such as data.id")

@@ -110,6 +110,13 @@ def test_every_problem_comes_at_once_by_name_and_exits_1(bridge: Make) -> None:
     assert report["broker"] is None
 
 
+def test_what_is_a_problem_is_not_a_warning_too() -> None:
+    env = {"BRIDGE_SOURCE_CHATLEVEL_TOKEN": TOKEN, "BRIDGE_SOURCE_CHATLEVEL_TOKEN_FILE": "/run/token"}
+    report = json.loads(run_here("check", "--json", env=env).stdout)
+    assert [problem["variable"] for problem in report["problems"]] == ["BRIDGE_SOURCE_CHATLEVEL_TOKEN_FILE"]
+    assert report["warnings"] == []
+
+
 def test_what_is_allowed_and_will_hurt_is_a_warning(bridge: Make, tmp_path: Path) -> None:
     process = bridge(
         BRIDGE_BROKER="nats://nats.example.com",

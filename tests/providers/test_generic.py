@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -192,6 +193,10 @@ SIGNS = {"SIGNATURE": "hmac-sha256", "SIGNATURE_HEADER": "X-S", "SECRET": "a-sig
         ({**SIGNS, "TYPE_FROM": "header:X-S"}, "TYPE_FROM"),
         ({"KEY_FROM": "header:Authorization"}, "KEY_FROM"),
         ({"TYPE_FROM": "a..b"}, "TYPE_FROM"),
+        ({"TYPE_FROM": "$.kind"}, "TYPE_FROM"),
+        ({"ID_FROM": "/data/id"}, "ID_FROM"),
+        ({"ID_FROM": "headers:X-Id"}, "ID_FROM"),
+        ({"KEY_FROM": "Header:X-Key"}, "KEY_FROM"),
         ({"BATCH": "."}, "BATCH"),
         ({"TOLERANCE_S": "0"}, "TOLERANCE_S"),
         ({"SECRET": SIGNS["SECRET"]}, "VERIFY"),
@@ -202,3 +207,27 @@ def test_what_does_not_go_together_is_told_by_the_variables_name(settings: dict[
         load(configuration(**settings))
     assert f"BRIDGE_SOURCE_OWN_{variable}:" in str(raised.value)
     assert SIGNS["SECRET"] not in str(raised.value)
+
+
+def test_what_is_wrong_with_a_signature_does_not_make_a_token_of_its_secret() -> None:
+    env = configuration(SIGNATURE="hmac-sha256") | {"BRIDGE_LISTEN": "0.0.0.0:8080", "BRIDGE_BROKER": "nats://n:4222"}
+    with pytest.raises(ConfigError) as raised:
+        load(env)
+    blamed = {problem.variable for problem in raised.value.problems}
+    assert blamed == {"BRIDGE_SOURCE_OWN_SIGNATURE_HEADER", "BRIDGE_SOURCE_OWN_SECRET"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"TYPE_FROM": "kind", "ID_FROM": "uuid", "KEY_FROM": "customer.id", "TIME_FROM": "customer.at"},
+        {"TYPE_FROM": "header:X-Event", "ID_FROM": "header:X-Id", "SUBJECT_FROM": "data.id"},
+        {"BATCH": "all.events", "TYPE_FROM": "meta.kind", "KEY_FROM": "id", "SUBJECT_FROM": "id.nr"},
+    ],
+)
+def test_what_send_makes_up_is_as_the_variables_say(settings: dict[str, str]) -> None:
+    provider = PROVIDERS["generic"].configured(load(configuration(**settings)).source("own").own)
+    body = provider.sample("thing.changed", now=RECEIVED_AT)
+    (event,) = events(body, provider.sample_headers("thing.changed", body), **settings)
+    assert (event.type.name, event.time) == ("thing.changed", RECEIVED_AT)
+    assert str(uuid.UUID(event.id)) == event.id, "an id of its own, not one of the payload's bytes"

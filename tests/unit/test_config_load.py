@@ -155,6 +155,15 @@ def test_variables_of_a_source_are_not_called_unknown_while_the_sources_are_wron
     assert found["BRIDGE_SOURCES"].expected == "chatlevel, perhaps"
 
 
+def test_a_variable_of_a_source_that_is_not_named_says_so_and_offers_no_other_sources() -> None:
+    named = {"BRIDGE_SOURCES": "gh=github"}
+    found = problems(**named, BRIDGE_SOURCE_ACME_SECRET="x", BRIDGE_SOURCE_GHH_SECRET="x")
+
+    assert found["BRIDGE_SOURCE_ACME_SECRET"].found == "is of a source that BRIDGE_SOURCES does not name"
+    assert found["BRIDGE_SOURCE_ACME_SECRET"].expected == "that source named there beside gh, or the variable unset"
+    assert found["BRIDGE_SOURCE_GHH_SECRET"].expected == "BRIDGE_SOURCE_GH_SECRET, perhaps"
+
+
 def test_service_links_of_kubernetes_are_not_the_operators_mistake() -> None:
     links = {
         "BRIDGE_SERVICE_HOST": "10.0.0.1",
