@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -72,7 +73,8 @@ class Api:
         self.host = httpx.URL(url).netloc.decode()
         self._url = url.rstrip("/")
         self._variable = variable
-        self._hidden = sorted(hidden, key=len, reverse=True)
+        forms = {form for text in hidden for form in (text, quote(text, safe=""))}  # as paths are said back
+        self._hidden = sorted(forms, key=len, reverse=True)
         self._per_minute = per_minute
         self._tell, self._clock, self._sleep = tell, clock, sleep
         self._sent: deque[float] = deque()

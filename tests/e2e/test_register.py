@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -396,6 +397,13 @@ def test_an_api_that_fails_is_told_of_and_shows_no_secret(fault: Any, said: str,
     assert "Not registered: " in done.output
     assert said in done.output
     assert not chatlevel.writes
+
+
+def test_an_api_that_says_its_path_back_encoded_shows_no_secret(telegram: TelegramApi) -> None:
+    telegram.faults.append((400, {}, {"description": f"bad request: {quote(f'/bot{BOT}/getWebhookInfo', safe='')}"}))
+    done = register(telegram, "telegram")
+    assert done.exit_code == 1
+    assert "bad request: %2Fbot***%2FgetWebhookInfo" in done.output
 
 
 @pytest.mark.parametrize("source", ["chatlevel", "telegram"])
