@@ -86,7 +86,14 @@ def _post(
     content = provider.sample(event, now=datetime.now(UTC))
     url, headers = player.request(Body(event, content, provider.sample_headers(event, content)))
     try:
-        response = httpx.post(url, content=content, headers=headers, timeout=timeout_s, verify=trusted)
+        response = httpx.post(
+            url,
+            content=content,
+            headers=headers,
+            timeout=timeout_s,
+            verify=trusted,
+            trust_env=base is not None,  # no proxy is shown the token of a URL on this machine
+        )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         _fail(f"no answer from {base or config.listen}: {error}")
     if response.status_code != source.success_status:

@@ -49,6 +49,7 @@ def test_a_self_test_proves_itself_as_the_provider_of_its_source_does(bridge: Ma
 def test_a_self_test_fails_on_a_wrong_answer_and_shows_no_token(bridge: Make) -> None:
     running = bridge().start()
     running.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"] = "another-token-0123456789"
+    running.env |= {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}  # which would see it
     done = running.cli("selftest")
     assert done.returncode == 1
     assert f"127.0.0.1:{running.port} answered 401" in done.stderr
