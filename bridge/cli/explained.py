@@ -195,6 +195,8 @@ def show(explained: Explained) -> None:
         console.print(f"  [{colour}]{word}[/{colour}] [dim]{plain(step.name):9}[/dim] {plain(step.found)}")
     if explained.reply:
         console.print(f"  [dim]a question of the provider, answered with[/dim] {plain(explained.reply)}")
+    if explained.events and not all(step.right for step in explained.proof):
+        console.print("\nwere it proven, it would become:")
     for event in explained.events:
         _show_event(console, explained, event)
 

@@ -16,10 +16,16 @@ def reader(proof: Proof) -> Reader:
     It raises VerificationFailed for a header of another form.
     """
     grammar = proof.grammar
-    odd = f"the header {proof.header} is not of the expected form"
+    odd = f"the header {proof.header} is not of the form {_form(grammar)}"
     if isinstance(grammar, Pairs):
         return _pairs(grammar, odd)
     return _versions(grammar, odd) if isinstance(grammar, Versions) else _plain(grammar, odd)
+
+
+def _form(grammar: Pairs | Plain | Versions) -> str:
+    if isinstance(grammar, Pairs):
+        return f"{grammar.timestamp}=…,{grammar.signature}=…"
+    return f"{grammar.version},…" if isinstance(grammar, Versions) else f"{grammar.prefix}…"
 
 
 def _plain(grammar: Plain, odd: str) -> Reader:

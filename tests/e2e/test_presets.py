@@ -143,6 +143,7 @@ def test_what_senders_sign_is_published_and_all_else_refused(running: BridgeProc
     explained = run_here("explain", "--request", str(captured), "--source", "stripe", env=env)
     assert explained.exit_code == 1
     assert "401 unauthorized" in explained.stdout
+    assert "were it proven, it would become" in explained.stdout
     assert "without its last line end would" in " ".join(explained.stdout.split())
     assert run_here("send", str(captured), "--source", "stripe", env=env).exit_code == 0, "signed anew"
 

@@ -3,6 +3,8 @@
 import base64
 import hmac
 import json
+import re
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +20,7 @@ from bridge.ingest.compiled import make_verifier
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Delivery
 from bridge.providers.request import Request
+from tests.generated import ROOT
 from tests.providers.goldens import RECEIVED_AT
 
 SECRET = "It's a Secret to Everybody"
@@ -231,3 +234,19 @@ def test_what_send_makes_up_is_as_the_variables_say(settings: dict[str, str]) ->
     (event,) = events(body, provider.sample_headers("thing.changed", body), **settings)
     assert (event.type.name, event.time) == ("thing.changed", RECEIVED_AT)
     assert str(uuid.UUID(event.id)) == event.id, "an id of its own, not one of the payload's bytes"
+
+
+def test_the_pages_sender_without_a_preset_is_understood() -> None:
+    part = (ROOT / "docs" / "providers.md").read_text().partition("## A sender without a preset")[2]
+    lines = re.findall(r"^export BRIDGE_SOURCE_ACME_(\w+)='?(.*?)'?$", part, re.MULTILINE)
+    settings = dict(lines)
+    now = str(int(time.time()))
+    found = re.search(r"body='(.*?)'", part)
+    assert found is not None
+    body = found[1]
+    signature = hmac.new(settings["SECRET"].encode(), f"{now}.{body}".encode(), "sha256").hexdigest()
+    headers = {"X-Acme-Timestamp": now, "X-Acme-Signature": signature}
+    assert believes(body, headers, **settings)
+    assert not believes(body, headers | {"X-Acme-Timestamp": str(int(now) - 1)}, **settings)
+    (event,) = events(body.encode(), **settings)
+    assert (event.type.name, event.id, event.device) == ("order.paid", "1", "c-7")

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
+from bridge.errors import VerificationFailed
+from bridge.providers.grammars import reader
 from bridge.providers.proof import URL_TOKEN, Pairs, Plain, Proof, SecretForm, Timestamp, Versions
 from bridge.providers.request import Request
 from bridge.providers.signatures import Verifier
@@ -251,6 +253,16 @@ def test_a_header_that_is_missing_doubled_empty_or_not_ascii_does_not(vector: Ve
             [right + "٣".encode()],
         ):
             assert not believes(check, request(vector, headers=[*rest, *((name, value) for value in values)]))
+
+
+@pytest.mark.parametrize(
+    ("grammar", "form"),
+    [(Plain("sha256="), "sha256=…"), (Pairs("v1", "t"), "t=…,v1=…"), (Versions("v1"), "v1,…")],
+)
+def test_a_header_of_another_form_is_told_which_it_should_have(grammar: Plain | Pairs | Versions, form: str) -> None:
+    read = reader(Proof(scheme="hmac-sha256", header="x-sig", grammar=grammar))
+    with pytest.raises(VerificationFailed, match=f"^the header x-sig is not of the form {form}$"):
+        read(b"5d41402abc4b2a76")
 
 
 def test_both_secrets_of_a_rotation_are_valid_until_one_is_taken_away(vector: Vector) -> None:
