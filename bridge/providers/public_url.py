@@ -28,11 +28,13 @@ def network(text: str) -> IPv4Network | IPv6Network:
     """One proxy's address, or those of a network.
 
     Raises:
-        ValueError: it is neither, or everybody's.
+        ValueError: it is neither, everybody's, or nobody's.
     """
     found = ip_network(text)
     if not found.prefixlen:
         raise ValueError("everybody would be trusted")
+    if getattr(found.network_address, "ipv4_mapped", None):
+        raise ValueError("an IPv4 peer is compared as one, so nobody would be trusted")
     return found
 
 

@@ -103,7 +103,15 @@ def test_a_known_public_url_goes_before_whatever_a_proxy_tells() -> None:
 
 
 @pytest.mark.parametrize(
-    ("public_url", "proxies"), [(None, ()), ("", ()), ("hooks.example.com", ()), (None, ("0.0.0.0/0",)), (None, ("x",))]
+    ("public_url", "proxies"),
+    [
+        (None, ()),
+        ("", ()),
+        ("hooks.example.com", ()),
+        (None, ("0.0.0.0/0",)),
+        (None, ("x",)),
+        (None, ("::ffff:10.0.0.0/104",)),
+    ],
 )
 def test_what_tells_no_url_is_refused_at_the_start(public_url: str | None, proxies: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"URL|trusted|'x'"):
