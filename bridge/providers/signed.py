@@ -50,6 +50,8 @@ def signed_bytes(proof: Proof, bases: Bases) -> Signed:
         if not proof.needs_url:
             return (b"".join(part or b"" for part in found),)
         rest = request.path + (b"?" + request.query if request.query else b"")
+        if b'"' in rest:  # stands in no URL (RFC 3986), and in every JSON body before the first text of its sender
+            raise VerificationFailed("the URL has a quotation mark, so the beginning of a body may be in it")
         return [b"".join(base + rest if part is None else part for part in found) for base in bases(request)]
 
     return made

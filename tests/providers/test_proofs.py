@@ -230,6 +230,18 @@ def test_a_body_whose_hash_is_not_once_in_the_url_is_refused_though_the_url_is_s
     assert believes(verifier(vector), request(vector, headers=[(b"x-twilio-signature", signature)]))
 
 
+def test_the_beginning_of_a_signed_body_is_no_part_of_the_url() -> None:
+    """URL and body are signed as one text, which somebody could divide elsewhere."""
+    proof = Proof(scheme="hmac-sha256", header="x-signature", signed="{method}{url}{body}")
+    check = Verifier([proof], ["a-secret-of-the-sender"], public_url="https://hooks.example.com")
+    start, end = b'{"note":"', b'{"type":"payment"}'
+    signed = b"POSThttps://hooks.example.com/webhooks/g?a=1" + start + end
+    signature = hmac.digest(b"a-secret-of-the-sender", signed, "sha256").hex().encode()
+    headers = [(b"x-signature", signature)]
+    assert believes(check, Request("POST", b"/webhooks/g", b"a=1", headers, start + end))
+    assert not believes(check, Request("POST", b"/webhooks/g", b"a=1" + start, headers, end))
+
+
 def test_any_other_secret_does_not(vector: Vector) -> None:
     place_of_key = len(vector.proof.secret.prefix)
     for place in range(place_of_key, len(vector.secret)):
