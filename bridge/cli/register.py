@@ -105,7 +105,10 @@ def register(
 def _token(source: SourceConfig, kind: type[Registrar]) -> Secret:
     token: Secret | None = getattr(source.own, "api_token", None)
     if token is None:
-        raise ConfigError([Problem(source.variable("api_token"), "is not set", kind.credential)])
+        name = source.variable("api_token")
+        raise ConfigError(
+            [Problem(name, "is not set", f"{kind.credential}, or {name}_FILE, the path of a file with it")]
+        )
     value = token.reveal()
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ConfigError(

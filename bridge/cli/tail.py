@@ -96,7 +96,9 @@ def tail(
     try:
         asyncio.run(_until_signalled(follow()))
     except BrokerUnavailable as error:
-        click.echo(f"Cannot follow {config.broker}: {error}.", err=True)
+        embedded = "the embedded broker, which runs while `webhook-bridge serve` does"
+        broker = embedded if config.broker.kind == "embedded" else config.broker
+        click.echo(f"Cannot follow {broker}: {error}.", err=True)
         sys.exit(1)
 
 

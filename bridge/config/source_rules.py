@@ -60,7 +60,9 @@ def _public_urls(source: SourceConfig, provider: Provider) -> Iterator[Problem]:
         yield Problem(name, f"is set, while {provider.name} does not sign the URL that it calls", "the variable unset")
     elif wrong := [text for text in source.trusted_proxies if not _is_network(text)]:
         expected = "addresses such as 10.0.0.7 and networks such as 10.1.0.0/16, and never everybody"
-        yield Problem(name, f"names {', '.join(map(shown, wrong))}, no address and no network", expected)
+        yield Problem(
+            name, f"names {', '.join(map(shown, wrong))}, no address or network that can be believed", expected
+        )
 
 
 def _is_network(text: str) -> bool:

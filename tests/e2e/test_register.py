@@ -333,6 +333,7 @@ def test_a_refused_credential_is_named_by_its_variable(
     done = register(server, source, *where, **{name: ""})
     assert done.exit_code == 2
     assert f"{name}: is not set; expected " in done.output
+    assert f", or {name}_FILE" in done.output
 
 
 def test_a_credential_in_a_file_is_taken(chatlevel: ChatlevelApi, tmp_path: Path) -> None:

@@ -108,3 +108,9 @@ def test_where_the_topic_does_not_name_the_type_it_is_shown_and_found(bridge: Ma
 )
 def test_wrong_usage_exits_2(bridge: Make, arguments: tuple[str, ...]) -> None:
     assert run_here("tail", *arguments, env=bridge().env).exit_code == 2
+
+
+def test_without_serve_it_says_that_the_embedded_broker_runs_with_it(bridge: Make) -> None:
+    result = run_here("tail", env=bridge().env)
+    assert result.exit_code == 1
+    assert "Cannot follow the embedded broker, which runs while `webhook-bridge serve` does: nobody" in result.output
