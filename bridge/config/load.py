@@ -16,6 +16,7 @@ from bridge.config.validate import validate
 from bridge.config.variables import variables
 from bridge.errors import ConfigError, Problem
 from bridge.providers.base import Provider
+from bridge.routing import text_problems
 
 __all__ = ["load", "survey"]
 
@@ -74,12 +75,14 @@ def survey(
         *_unknown(env, reader, config.sources),
         *validate(config, reader.given, reader.broken),
     ]
-    if reader.broken.isdisjoint(("BRIDGE_SOURCES", "BRIDGE_ROUTES", "BRIDGE_TOPIC_TEMPLATE")):
-        problems += _of_routing(config, providers)
+    if reader.broken.isdisjoint(("BRIDGE_ROUTES", "BRIDGE_TOPIC_TEMPLATE")):
+        problems += _of_routing(config, providers, reader)
     return config, tuple(problems)
 
 
-def _of_routing(config: Config, providers: Mapping[str, Provider]) -> tuple[Problem, ...]:
+def _of_routing(config: Config, providers: Mapping[str, Provider], reader: Reader) -> tuple[Problem, ...]:
+    if "BRIDGE_SOURCES" in reader.broken:  # which rules fit them is not known yet
+        return tuple(text_problems(config.routes, config.topic_template))
     try:
         make_tables(config, providers)
     except ConfigError as error:

@@ -1,6 +1,6 @@
 """Which event goes to which topic: rules of the environment, made into a table per source at start."""
 
-from bridge.routing.build import build_tables
+from bridge.routing.build import build_tables, text_problems
 from bridge.routing.own import own_topic_problems
 from bridge.routing.rules import Rule, parse_rules
 from bridge.routing.table import (
@@ -27,6 +27,7 @@ __all__ = [
     "own_topic_problems",
     "parse_rules",
     "subjects",
+    "text_problems",
     "topic_problem",
     "topics",
 ]

@@ -8,7 +8,7 @@ from bridge.routing.rules import Rule, parse_rules
 from bridge.routing.table import RoutedSource, Table
 from bridge.routing.topics import Pattern, nearest, topic_problem
 
-__all__ = ["TEMPLATE", "build_tables"]
+__all__ = ["TEMPLATE", "build_tables", "text_problems"]
 
 TEMPLATE = "BRIDGE_TOPIC_TEMPLATE"
 
@@ -27,17 +27,10 @@ def build_tables(
     Raises:
         ConfigError: with every problem of rules, template and names.
     """
-    problems: list[Problem] = []
-    pattern = Pattern(template)
-    if fault := pattern.problem():
-        problems.append(Problem(TEMPLATE, f"{template!r} {fault[0]}", fault[1]))
-    rules: tuple[Rule, ...] = ()
-    try:
-        rules = parse_rules(routes) if routes is not None else ()
-    except ConfigError as error:
-        problems += error.problems
+    problems = list(text_problems(routes, template))
     if problems:  # whatever else there is would follow from these
         raise ConfigError(problems)
+    pattern, rules = Pattern(template), _rules(routes)
     tables = {source.name: Table(source, rules, pattern, open_topics=open_topics) for source in sources}
     problems += _idle_rules(rules, tables)
     made = tuple(tables.values())
@@ -47,6 +40,25 @@ def build_tables(
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return tables
+
+
+def text_problems(routes: str | None, template: str) -> Iterator[Problem]:
+    """What is wrong with rules and template whatever sources there are.
+
+    Args:
+        routes: the text of BRIDGE_ROUTES, if it is set.
+        template: the text of BRIDGE_TOPIC_TEMPLATE.
+    """
+    if fault := Pattern(template).problem():
+        yield Problem(TEMPLATE, f"{template!r} {fault[0]}", fault[1])
+    try:
+        _rules(routes)
+    except ConfigError as error:
+        yield from error.problems
+
+
+def _rules(routes: str | None) -> tuple[Rule, ...]:
+    return () if routes is None else parse_rules(routes)
 
 
 def _idle_rules(rules: Sequence[Rule], tables: dict[str, Table]) -> Iterator[Problem]:

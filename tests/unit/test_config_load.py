@@ -148,6 +148,13 @@ def test_an_unknown_variable_is_an_error_with_the_nearest_name(name: str, neares
     assert "secret-looking-value" not in str(problem)
 
 
+def test_rules_that_are_wrong_whatever_sources_there_are_do_not_wait_for_them() -> None:
+    env = {"BRIDGE_SOURCES": "nope", "BRIDGE_ROUTES": "*:call => calls", "BRIDGE_TOPIC_TEMPLATE": "a.{nothing}"}
+    assert set(problems(env)) == set(env)
+    fitting = problems(env | {"BRIDGE_ROUTES": "shop:call -> calls"})
+    assert set(fitting) == {"BRIDGE_SOURCES", "BRIDGE_TOPIC_TEMPLATE"}
+
+
 def test_variables_of_a_source_are_not_called_unknown_while_the_sources_are_wrong() -> None:
     found = problems(BRIDGE_SOURCES="shop=chatlevl", BRIDGE_SOURCE_SHOP_TOKEN=TOKEN)
 
