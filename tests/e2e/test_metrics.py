@@ -144,8 +144,9 @@ def test_hostile_senders_neither_grow_nor_taint_the_metrics(bridge: Make) -> Non
             headers = {"content-encoding": canary, "authorization": f"Bearer {canary}", "traceparent": canary}
             client.post(running.url, headers=headers, content=message())
             client.request(canary.upper(), running.url, content=message())
-            if text != TOKEN:  # fields that nobody knows are published
-                client.post(running.url, content=message(**{text: text}))
+            if text == TOKEN:
+                continue  # what is in a body is published
+            client.post(running.url, content=message(**{text: text}))
             client.post(running.url, content=message().replace(b"message.received", json.dumps(text).encode()[1:-1]))
             client.post(running.url, content=message().replace(b"480213", json.dumps(text).encode()))
         fields = [f"f{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(26 * 12)]
