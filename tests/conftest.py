@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from functools import cache
 
@@ -21,6 +22,8 @@ from tests.kafka_operator import KafkaOperator
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # what a busy machine takes says nothing of the code
 hypothesis.settings.load_profile("untimed")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; what a test starts would ignore it as well
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
