@@ -206,13 +206,24 @@ class Drain:
         """Hand rows to the publisher, in order; whether all are done with.
 
         All at once: a publisher keeps the order of a key, and one row a round trip would let a busy lane grow for ever.
+        What has failed by then lets none of the others begin.
         """
         if not run:
             return True
         if self._stopping:
             return False
+        failed = False
+
+        async def publish_in_turn(row: Row) -> bool:
+            nonlocal failed
+            if failed:
+                return False
+            is_done = await self._publish_row(row, topic, lane)
+            failed = failed or not is_done
+            return is_done
+
         await self._pace.turn(len(run))
-        done = await asyncio.gather(*(self._publish_row(row, topic, lane) for row in run), return_exceptions=True)
+        done = await asyncio.gather(*map(publish_in_turn, run), return_exceptions=True)
         for fault in done:
             if isinstance(fault, BaseException):
                 raise fault

@@ -1,7 +1,7 @@
 """A broker that answers as it is told: rightly, falsely, late, twice or never."""
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from typing import Literal, NamedTuple
 
 from bridge.errors import BrokerUnavailable, RecordRefused
@@ -52,6 +52,7 @@ class Broker:
         copies: how many of each.
         doubts: publishes that ended without it being known whether they stored.
         own_copies: copies that the broker made of one publish.
+        at_once: pairs of one lane, the second handed over in the moment of the first, before that was answered.
         mood: what becomes of publishes for which nothing else was foreseen.
         foreseen: what becomes of the next ones.
     """
@@ -62,6 +63,8 @@ class Broker:
         self.copies: Counter[str] = Counter()
         self.doubts: Counter[str] = Counter()
         self.own_copies: Counter[str] = Counter()
+        self.at_once: set[tuple[str, str]] = set()
+        self._under_way: defaultdict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
         self.mood: Mood = "well"
         self.foreseen: deque[str] = deque()
         self._frozen: list[tuple[Record, asyncio.Future[None]]] = []
@@ -79,6 +82,9 @@ class Broker:
 
     async def publish(self, record: Record) -> None:
         """As the contract of a publisher has it."""
+        under_way, this = self._under_way[record.topic, record.key], (record.dedup_id, self._loop.time())
+        self.at_once |= {(other, record.dedup_id) for other, began in under_way if began == this[1]}
+        under_way.append(this)
         try:
             if self.mood == "frozen":
                 self._frozen.append((record, self._loop.create_future()))
@@ -88,6 +94,8 @@ class Broker:
         except asyncio.CancelledError:
             self.doubts[record.dedup_id] += 1
             raise
+        finally:
+            under_way.remove(this)
 
     async def _answer(self, record: Record, outcome: _Outcome) -> None:
         if outcome.stored_s is not None:

@@ -85,6 +85,17 @@ def test_many_failures_of_one_run_are_one_rest(space: Space) -> None:
     assert space.rows == 0
 
 
+def test_a_row_that_has_failed_is_overtaken_by_none_of_its_run(space: Space) -> None:
+    space.broker.answers = lambda dedup_id: AWAY if dedup_id == "0@t" else None
+    space.spooled(*(event(f"{number}") for number in range(3)))
+    space.pass_time(10)
+    assert set(space.broker.handed_over) == {"0@t"}
+    space.broker.takes_all()
+    space.pass_time(5)
+    assert space.broker.handed_over[-3:] == ["0@t", "1@t", "2@t"]
+    assert space.rows == 0
+
+
 def test_rows_that_nobody_takes_do_not_block_their_lane_however_many_they_are(space: Space) -> None:
     space.broker.answers = refuses_r
     space.spooled(*(event(f"r{number}") for number in range(40)), event("good"))
