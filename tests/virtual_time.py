@@ -31,9 +31,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.settle()
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            due = self._scheduled[0].when()  # type: ignore[attr-defined]
-            self._now = max(self._now, due - self._early_s)
+        if not self._ready:  # type: ignore[attr-defined]
+            # Not the first one if it is cancelled: asyncio drops it, and would wait for the next in real time.
+            due = min((timer.when() for timer in self._scheduled if not timer.cancelled()), default=None)  # type: ignore[attr-defined]
+            if due is not None:
+                self._now = max(self._now, due - self._early_s)
         super()._run_once()  # type: ignore[misc]
 
 
