@@ -58,7 +58,7 @@ class Player:
         self.url = url or local_url(config, source, secret if source.verify == "token" else None, base=base)
         proofs = proofs_of(source, PROVIDERS[source.provider])
         try:
-            called = httpx.URL(self.url)
+            self._called = called = httpx.URL(self.url)
         except httpx.InvalidURL:  # whose message has a part of it, and a token is in it
             raise click.ClickException("the URL to post to is none; expected http(s)://host[:port]/…") from None
         told = source.public_url is None and source.trusted_proxies and any(proof.needs_url for proof in proofs)
@@ -78,7 +78,7 @@ class Player:
         headers = {"content-type": "application/json", **body.headers, **self._proxied}
         if self._signer is None:
             return self.url, headers
-        url = httpx.URL(self.url)
+        url = self._called
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         request = Request("POST", url.raw_path.partition(b"?")[0], url.query, pairs, body.content)
         completed = self._signer.completed(request)

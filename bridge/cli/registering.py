@@ -8,7 +8,7 @@ import msgspec
 
 from bridge.cli.console import PersonConsole
 from bridge.cli.masking import one_line, plain
-from bridge.cli.urls import shown_url, webhook_url
+from bridge.cli.urls import is_at, shown_url, webhook_url
 from bridge.config import Config, SourceConfig
 from bridge.errors import ConfigError, Problem, RegistrationFailed
 from bridge.registration import BadPlace, Hook, Registrar, Wanted
@@ -114,8 +114,8 @@ class Registering:
                     )
 
     def _is_ours(self, url: str) -> bool:
-        """Whether the URL is this source's at this address, with whatever token."""
-        return url == self._entrance or url.startswith(f"{self._entrance}/")
+        """Whether the URL is this source's at this address."""
+        return is_at(url, self._entrance)
 
     def _agree(self, losing: list[Hook], *, yes: bool) -> None:
         losing = [hook for hook in losing if hook.url]

@@ -21,7 +21,7 @@ from bridge.cli.tally import answer_of
 from bridge.config import Config, SourceConfig, load, make_tables
 from bridge.errors import BrokerUnavailable
 from bridge.providers import PROVIDERS
-from bridge.providers.base import Delivery
+from bridge.providers.base import Delivery, Provider
 
 __all__ = ["selftest"]
 
@@ -98,13 +98,13 @@ def _post(
         _fail(f"no answer from {base or config.listen}: {error}")
     if response.status_code != source.success_status:
         _fail(f"{base or config.listen} answered {response.status_code}: {response.text}")
-    return answer_of(response).ids or _decoded(source, content, headers)
+    return answer_of(response).ids or _decoded(provider, content, headers)
 
 
-def _decoded(source: SourceConfig, content: bytes, headers: Mapping[str, str]) -> tuple[str, ...]:
+def _decoded(provider: Provider, content: bytes, headers: Mapping[str, str]) -> tuple[str, ...]:
     """The ids, where the provider is answered without a body that lists them: the same bytes have the same ids."""
     received = {name.lower().encode(): value.encode() for name, value in headers.items()}
-    decode = PROVIDERS[source.provider].configured(source.own).decoder()
+    decode = provider.decoder()
     return tuple(event.id for event in decode(Delivery(content, received, datetime.now(UTC))))
 
 

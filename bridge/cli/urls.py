@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from bridge.config import Address, Config, Secret, SourceConfig
 
-__all__ = ["is_public", "local_url", "shown_url", "webhook_url"]
+__all__ = ["is_at", "is_public", "local_url", "shown_url", "webhook_url"]
 
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _NEVER_PUBLIC = (
@@ -40,6 +40,11 @@ def is_public(url: str) -> bool:
         return len(labels) > 1 and labels[-1] not in _NEVER_PUBLIC
 
 
+def is_at(url: str, entrance: str) -> bool:
+    """Whether that is the entrance of which this is the URL without a token, with whatever token."""
+    return url == entrance or url.startswith(f"{entrance}/")
+
+
 def shown_url(url: str, entrance: str = "") -> str:
     """A registered URL without what may be a secret in it.
 
@@ -51,7 +56,7 @@ def shown_url(url: str, entrance: str = "") -> str:
         return "none"
     if url == entrance:
         return url
-    if entrance and url.startswith(f"{entrance}/"):
+    if entrance and is_at(url, entrance):
         return f"{entrance}/***"
     try:
         parts = urlsplit(url)

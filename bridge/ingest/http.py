@@ -100,8 +100,8 @@ class Ingest:
         if not room.under_way.take():
             detail = (
                 f"{room.under_way.taken} deliveries of this source are under way, and of all {self._max_in_flight} "
+                "places none is free that is not kept for another source"
             )
-            detail += "places none is free that is not kept for another source"
             tell(scope, entrance.facts, outcomes.OVERLOADED, detail)
             await deny(send, Rejected(outcomes.OVERLOADED, detail))
             return

@@ -68,8 +68,8 @@ class Provider(ABC):
         any_2xx: whether the provider counts every 2xx as success, and not that one alone.
         deadline_ms: the latest answer, below the provider's own timeout.
         retry_plan_s: seconds between its attempts; empty if it never retries.
-        settings: further variables of a source of this provider, a struct such as `config.settings.SourceConfig`: each
-            field is BRIDGE_SOURCE_<NAME>_<FIELD>, with a default.
+        settings: further variables of a source of this provider, a struct such as
+            `config.source_settings.SourceConfig`: each field is BRIDGE_SOURCE_<NAME>_<FIELD>, with a default.
         registrar: where `register` finds the `bridge.registration.Registrar` that sets the webhook by the provider's
             API, `package.module:Class`; its credential is `api_token` of `settings`. Empty: there is no such API.
         sample_events: the provider's own event names that `sample` knows; the first is the usual one.

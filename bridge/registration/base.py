@@ -6,15 +6,18 @@ and asks nobody: `bridge.cli.register` compares, shows and asks.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from bridge.errors import RegistrationFailed
 from bridge.providers.base import Fault
 from bridge.registration.api import Api
 from bridge.secret import Secret
 
 __all__ = ["BadPlace", "Hook", "Registrar", "Wanted"]
+
+_T = TypeVar("_T")
 
 
 class BadPlace(ValueError):
@@ -33,6 +36,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     secret: Secret | None = None
     events: tuple[str, ...] | None = None
+
+    def events_at(self, hook: "Hook") -> tuple[str, ...]:
+        """Those that this webhook shall get."""
+        return hook.events if self.events is None else tuple(sorted(self.events))
 
 
 class Hook(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +93,22 @@ class Registrar(ABC):
     def headers(cls, token: Secret) -> Mapping[str, str]:
         """Of each request: who we are."""
         return {"authorization": f"Bearer {token.reveal()}"}
+
+    def read(self, answer: object, form: type[_T], *, does: str = "answers") -> _T:
+        """The API's JSON, as documented.
+
+        Args:
+            answer: what it said.
+            form: what that should be.
+            does: what it does by that, in words.
+
+        Raises:
+            RegistrationFailed: it is anything else.
+        """
+        try:
+            return msgspec.convert(answer, form)
+        except msgspec.ValidationError as error:
+            raise RegistrationFailed(f"{self.api.host} {does} in another form than documented: {error}") from None
 
     def faults(self, wanted: Wanted) -> Iterator[Fault]:  # noqa: ARG002 -- most take anything
         """What of it the provider would not take, by the source's field; asked before any request."""

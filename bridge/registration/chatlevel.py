@@ -55,8 +55,7 @@ class Chatlevel(Registrar):
 
     def changed(self, hook: Hook, wanted: Wanted) -> Hook:
         """Another URL, other events."""
-        events = hook.events if wanted.events is None else tuple(sorted(wanted.events))
-        return msgspec.structs.replace(hook, url=wanted.url, events=events)
+        return msgspec.structs.replace(hook, url=wanted.url, events=wanted.events_at(hook))
 
     def write(self, before: Hook, after: Hook, secret: Secret | None) -> None:  # noqa: ARG002 -- it signs nothing
         """Set URL and events.
@@ -77,12 +76,7 @@ class Chatlevel(Registrar):
         self.api.call("PUT", f"/devices/{hook.id}", body)
 
     def _devices(self) -> tuple[_Device, ...]:
-        try:
-            return msgspec.convert(self.api.call("GET", "/devices"), _Devices).devices
-        except msgspec.ValidationError as error:
-            raise RegistrationFailed(
-                f"{self.api.host} lists devices in another form than documented: {error}"
-            ) from None
+        return self.read(self.api.call("GET", "/devices"), _Devices, does="lists devices").devices
 
 
 def _hook(device: _Device) -> Hook:

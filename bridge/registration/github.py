@@ -56,9 +56,8 @@ class GitHub(Registrar):
 
     def changed(self, hook: Hook, wanted: Wanted) -> Hook:
         """Active, as JSON, whatever it was before."""
-        events = hook.events if wanted.events is None else tuple(sorted(wanted.events))
         details = {**hook.details, "content type": "json", "active": "yes"}
-        return msgspec.structs.replace(hook, url=wanted.url, events=events, details=details)
+        return msgspec.structs.replace(hook, url=wanted.url, events=wanted.events_at(hook), details=details)
 
     def write(self, before: Hook, after: Hook, secret: Secret | None) -> None:
         """Make or update it. All of `config` each time: what an update leaves out of it, the secret too, is removed."""
@@ -83,12 +82,7 @@ class GitHub(Registrar):
         found: list[_Webhook] = []
         while len(found) % _PAGE == 0:
             page = self._call(name, "GET", f"?per_page={_PAGE}&page={len(found) // _PAGE + 1}")
-            try:
-                more = msgspec.convert(page, list[_Webhook])
-            except msgspec.ValidationError as error:
-                raise RegistrationFailed(
-                    f"{self.api.host} lists webhooks in another form than documented: {error}"
-                ) from None
+            more = self.read(page, list[_Webhook], does="lists webhooks")
             if not more:
                 break
             found += more

@@ -59,10 +59,7 @@ class Telegram(Registrar):
         if where:
             raise BadPlace("a bot has one webhook; name nothing after the source")
         bot = self.token.reveal().partition(":")[0]  # which every user of the bot may know
-        try:
-            info = msgspec.convert(self._call("getWebhookInfo"), _Info)
-        except msgspec.ValidationError as error:
-            raise RegistrationFailed(f"{self.api.host} answers in another form than documented: {error}") from None
+        info = self.read(self._call("getWebhookInfo"), _Info)
         hook = Hook(
             place=f"bot {bot}",
             id=bot,
@@ -80,8 +77,7 @@ class Telegram(Registrar):
                 f"{hook.place} has a certificate of its own uploaded, which would be lost; use setWebhook by hand, or "
                 "deleteWebhook first"
             )
-        events = hook.events if wanted.events is None else tuple(sorted(wanted.events))
-        return msgspec.structs.replace(hook, url=wanted.url, events=events)
+        return msgspec.structs.replace(hook, url=wanted.url, events=wanted.events_at(hook))
 
     def write(self, before: Hook, after: Hook, secret: Secret | None) -> None:
         """Set it. Updates that wait are not dropped."""

@@ -27,10 +27,9 @@ def build_tables(
     Raises:
         ConfigError: with every problem of rules, template and names.
     """
-    problems = list(text_problems(routes, template))
+    pattern, rules, problems = _read(routes, template)
     if problems:  # whatever else there is would follow from these
         raise ConfigError(problems)
-    pattern, rules = Pattern(template), _rules(routes)
     tables = {source.name: Table(source, rules, pattern, open_topics=open_topics) for source in sources}
     problems += _idle_rules(rules, tables)
     made = tuple(tables.values())
@@ -42,23 +41,27 @@ def build_tables(
     return tables
 
 
-def text_problems(routes: str | None, template: str) -> Iterator[Problem]:
+def text_problems(routes: str | None, template: str) -> Sequence[Problem]:
     """What is wrong with rules and template whatever sources there are.
 
     Args:
         routes: the text of BRIDGE_ROUTES, if it is set.
         template: the text of BRIDGE_TOPIC_TEMPLATE.
     """
-    if fault := Pattern(template).problem():
-        yield Problem(TEMPLATE, f"{template!r} {fault[0]}", fault[1])
+    return _read(routes, template)[2]
+
+
+def _read(routes: str | None, template: str) -> tuple[Pattern, tuple[Rule, ...], list[Problem]]:
+    problems: list[Problem] = []
+    pattern = Pattern(template)
+    if fault := pattern.problem():
+        problems.append(Problem(TEMPLATE, f"{template!r} {fault[0]}", fault[1]))
+    rules: tuple[Rule, ...] = ()
     try:
-        _rules(routes)
+        rules = parse_rules(routes) if routes is not None else ()
     except ConfigError as error:
-        yield from error.problems
-
-
-def _rules(routes: str | None) -> tuple[Rule, ...]:
-    return () if routes is None else parse_rules(routes)
+        problems += error.problems
+    return pattern, rules, problems
 
 
 def _idle_rules(rules: Sequence[Rule], tables: dict[str, Table]) -> Iterator[Problem]:
