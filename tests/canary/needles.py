@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 __all__ = ["Needles", "leak", "needles_of"]
@@ -16,7 +17,8 @@ Needles = Mapping[bytes, str]
 """What to look for -> what it is, in words that may be shown."""
 
 
-def needles_of(secret: str, name: str) -> dict[bytes, str]:
+@lru_cache(1024)  # most tests give the same ones
+def needles_of(secret: str, name: str) -> Needles:
     """Every way the secret could be written: by itself, quoted for a URL, escaped in JSON or a repr, encoded.
 
     Args:

@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, wraps
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +56,10 @@ class Watch:
 
     def given(self, secret: str, name: str) -> None:
         """Look for this from now on."""
-        self._needles = needles_of(secret, name) | self._needles  # by the name it was first given
-        if len(self._needles) > _MOST_NEEDLES:
-            self._needles = dict(islice(self._needles.items(), _MOST_NEEDLES))
+        for needle, shown in needles_of(secret, name).items():
+            self._needles[needle] = self._needles.pop(needle, shown)  # by its first name; the last one at the end
+        while len(self._needles) > _MOST_NEEDLES:
+            del self._needles[next(iter(self._needles))]
 
     def given_in(self, env: Mapping[str, str]) -> None:
         """Look for the secrets among these settings, as they are and as the files they name hold them."""

@@ -21,7 +21,7 @@ from bridge.providers import BUILT_IN, PROVIDERS
 from bridge.providers.request import Request
 from bridge.providers.signatures import Verifier
 from bridge.providers.signing import Signer
-from tests.providers.proving import believes
+from tests.providers.proving import believes, with_odd
 
 NOW = 1772798300
 AT = datetime.fromtimestamp(NOW, UTC)
@@ -204,19 +204,9 @@ def test_every_other_secret_is_refused(sender: Sender) -> None:
 
 def test_a_header_that_is_missing_doubled_empty_or_not_ascii_is_refused(sender: Sender) -> None:
     check, signed = verifier(sender), signed_by(sender)
-    for name, right in signed.headers:
-        rest = [(key, value) for key, value in signed.headers if key != name]
-        for values in (
-            [],
-            [right, right],
-            [b"x", right],
-            [right, b""],
-            [b""],
-            [right + b"\xe9"],
-            [b"\xd9\xa3" + right],
-        ):
-            headers = [*rest, *((name, value) for value in values)]
-            assert not believes(check, signed._replace(headers=headers)), (name, values)
+    for name, _ in signed.headers:
+        for headers in with_odd(list(signed.headers), name):
+            assert not believes(check, signed._replace(headers=headers)), headers
 
 
 def test_a_replay_is_seen_outside_the_tolerance(sender: Sender) -> None:
