@@ -119,8 +119,10 @@ def test_whatever_is_posted_is_answered_as_described(
     sent = session.prepare_request(requests.Request(**arguments(case, f"http://127.0.0.1:{bridge.port}")))
     if source in SIGNERS:
         assert session.send(sent, timeout=10).status_code == 401
-        sign(sent, SIGNERS[source])
-    case.validate_response(session.send(sent, timeout=10), checks=CHECKS)
+        sign(sent, source)
+    answer = session.send(sent, timeout=10)
+    case.validate_response(answer, checks=CHECKS)
+    assert source in TOKENS or answer.status_code != 401, "nothing behind the proof is looked at"
 
 
 @pytest.mark.parametrize("path", ops_port()["paths"])
@@ -141,8 +143,11 @@ def arguments(case: Case, url: str) -> dict[str, Any]:
     return {name: value for name, value in case.as_transport_kwargs(base_url=url).items() if name in known}
 
 
-def sign(sent: requests.PreparedRequest, signer: Signer) -> None:
-    body = sent.body or b""
+def sign(sent: requests.PreparedRequest, source: str) -> None:
+    """As its sender would, who makes no odd id."""
+    signer, body = SIGNERS[source], sent.body or b""
+    for proof in SOURCES[source].proofs:
+        sent.headers.pop(proof.id_header, None)
     raw = body.encode() if isinstance(body, str) else body
     headers = [
         (name.lower().encode(), text.encode("latin-1") if isinstance(text, str) else text)
