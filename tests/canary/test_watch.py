@@ -1,9 +1,11 @@
 """What is looked for is found, however it is written, and whoever gives it away fails, without it being shown again."""
 
 import json
+import os
 import sys
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -14,7 +16,7 @@ from bridge.secret import Secret
 from bridge.telemetry import logs
 from tests.canary import watch
 from tests.canary.needles import leak, needles_of
-from tests.canary.watch import WATCH, is_secret, judged
+from tests.canary.watch import WATCH, Watch, is_secret, judged
 from tests.server.conftest import Serve, serve
 
 __all__ = ["serve"]
@@ -79,3 +81,23 @@ async def test_what_a_bridge_in_this_process_logs_or_answers_fails_the_test(serv
     assert "out has a secret" in str(report.longrepr)
     assert "canary-logged" not in str(report.longrepr)
     assert WATCH.found == [], "the next test begins anew"
+
+
+def test_a_file_that_its_running_owner_takes_away_is_passed_over_and_the_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = Watch()
+    looking.given("canary-in-a-file", "it")
+    for name in ("a.tmp", "b", "c.tmp"):
+        (tmp_path / name).write_text("canary-in-a-file")
+    stat = Path.stat
+
+    def taken_away_after(path: Path, **options: bool) -> os.stat_result:
+        seen = stat(path, **options)
+        if path.suffix == ".tmp":
+            path.unlink()
+        return seen
+
+    monkeypatch.setattr(Path, "stat", taken_away_after)
+    looking.look_at_files(tmp_path)
+    assert [found.partition(" has")[0] for found in looking.found] == ["the file b"]

@@ -13,6 +13,7 @@ Not looked through, for the secrets are meant to be there:
 - what a test prints or sends itself: requests carry proofs.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -85,12 +86,13 @@ class Watch:
                 self.found.append(found)
 
     def look_at_files(self, data_dir: Path) -> None:
-        """Of a bridge that has ended."""
-        for path in data_dir.rglob("*"):
-            if "tokens" in path.relative_to(data_dir).parts or not path.is_file():
-                continue
-            if path.stat().st_size <= _MOST_FILE_BYTES:
-                self.look(f"the file {path.relative_to(data_dir)}", path.read_bytes().rstrip(b"\0"))
+        """Of a bridge, which may run and so take files away from under us; `walk` minds no folder that is gone."""
+        for folder, _, names in os.walk(data_dir):
+            for path in (Path(folder, name) for name in names):
+                shown = path.relative_to(data_dir)
+                with suppress(FileNotFoundError):
+                    if "tokens" not in shown.parts and path.is_file() and path.stat().st_size <= _MOST_FILE_BYTES:
+                        self.look(f"the file {shown}", path.read_bytes().rstrip(b"\0"))
 
     def end(self) -> list[str]:
         """What was found; from now on it is about another test."""
