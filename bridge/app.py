@@ -274,7 +274,7 @@ class Bridge:
                 provider=provider,
                 table=table,
                 dialect=publisher.dialect,
-                dedup=self._dedup(source.name, publisher, facts),
+                dedup=self._dedup(source, publisher, facts),
             ),
             facts=facts,
             success_status=source.success_status,
@@ -285,26 +285,25 @@ class Bridge:
             rate=RateLimit(source.rate_limit.count, source.rate_limit.period_s) if source.rate_limit else None,
         )
 
-    def _dedup(self, source: str, publisher: Publisher, facts: SourceFacts) -> DedupTable:
-        config = self.config
-        window_s, kept = config.dedup_window_s, self._kept_ids
+    def _dedup(self, source: SourceConfig, publisher: Publisher, facts: SourceFacts) -> DedupTable:
+        window_s, kept = source.dedup_window_s, self._kept_ids
         seen = SeenIds(
-            window_s=window_s, max_ids=config.dedup_max_ids, on_forgotten=facts.forgotten, collect=kept is not None
+            window_s=window_s, max_ids=self.config.dedup_max_ids, on_forgotten=facts.forgotten, collect=kept is not None
         )
         if kept is not None:
-            kept.restore(source, seen, window_s=window_s, now=monotonic())
-        self.metrics.watch("bridge_dedup_ids", source, read=seen.__len__)
+            kept.restore(source.name, seen, window_s=window_s, now=monotonic())
+        self.metrics.watch("bridge_dedup_ids", source.name, read=seen.__len__)
         spooling = self.spooling
         table = DedupTable(
             publisher.publish,
             seen,
             facts,
-            source=source,
+            source=source.name,
             detour=None if spooling is None else spooling.detour,
             on_published=self._on_published,
         )
         if spooling is not None:
-            table.remember(spooling.known.pop(source, ()))
+            table.remember(spooling.known.pop(source.name, ()))
         return table
 
     def _watch_room(self, source: str, room: Room) -> None:

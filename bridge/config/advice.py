@@ -133,12 +133,12 @@ def _success_is_counted(_config: Config, source: SourceConfig) -> Iterator[Probl
         yield Problem(source.variable("success_status"), found, str(provider.success_status))
 
 
-def _late_retries_are_known(config: Config, source: SourceConfig) -> Iterator[Problem]:
+def _late_retries_are_known(_config: Config, source: SourceConfig) -> Iterator[Problem]:
     span_s = sum(_provider(source).retry_plan_s)
-    if config.dedup_window_s < span_s:
+    if source.dedup_window_s < span_s:
         yield Problem(
-            "BRIDGE_DEDUP_WINDOW_S",
-            f"is {config.dedup_window_s}: {source.provider} retries over {span_s} s, and a late one is stored twice",
+            source.variable("dedup_window_s"),
+            f"is {source.dedup_window_s}: {source.provider} retries over {span_s} s, and a late one is stored twice",
             f"more than {span_s}",
         )
 

@@ -66,7 +66,7 @@ def survey(
     }
     nats = {variable.field: reader.read(variable, variable.name) for variable in variables(NatsConfig)}
     kafka = {variable.field: reader.read(variable, variable.name) for variable in variables(KafkaConfig)}
-    sources = read_sources(reader, providers)
+    sources = read_sources(reader, providers, dedup_window_s=own["dedup_window_s"])
     config = Config(**own, nats=NatsConfig(**nats), kafka=KafkaConfig(**kafka), sources=sources)
     if "BRIDGE_PROVISION" not in reader.given and config.broker.kind != "embedded":
         config = msgspec.structs.replace(config, provision="check")

@@ -89,6 +89,17 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"default": "no limit", "expected": "deliveries a second, minute or hour, such as 100/s"},
         ),
     ] = None
+    dedup_window_s: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=604_800,
+            description="Where this provider retries for longer than most: a retry of an event within this time is not "
+            "published again, as long as the bridge remembers it (`BRIDGE_DEDUP_MAX_IDS`, and over a restart with a "
+            "data directory in use). The broker's own window stays `BRIDGE_DEDUP_WINDOW_S`.",
+            extra={"default": "`BRIDGE_DEDUP_WINDOW_S`"},
+        ),
+    ] = 4500
     devices: Annotated[
         tuple[str, ...],
         Meta(

@@ -20,8 +20,14 @@ _MAX_NAME = 40  # a part of every topic and of the environment's names
 _EXPECTED = "a provider's name, or name=provider, separated by commas: shop1=chatlevel,shop2=chatlevel"
 
 
-def read_sources(reader: Reader, providers: Mapping[str, Provider]) -> tuple[SourceConfig, ...]:
-    """The sources that could be read; what is wrong is in the reader's problems."""
+def read_sources(reader: Reader, providers: Mapping[str, Provider], *, dedup_window_s: int) -> tuple[SourceConfig, ...]:
+    """The sources that could be read; what is wrong is in the reader's problems.
+
+    Args:
+        reader: of the settings.
+        providers: name -> provider.
+        dedup_window_s: of the sources that have no window of their own.
+    """
     text = reader.text("BRIDGE_SOURCES", _EXPECTED)
     named = _named(reader, "chatlevel" if text is None else text, providers)
     fields = variables(SourceConfig)
@@ -30,7 +36,7 @@ def read_sources(reader: Reader, providers: Mapping[str, Provider]) -> tuple[Sou
         reader.problem(
             "BRIDGE_SOURCES", f"makes {variable} mean two things, for {' and '.join(names)}", "another name for one"
         )
-    return tuple(_source(reader, name, code) for name, code in named.items())
+    return tuple(_source(reader, name, code, dedup_window_s) for name, code in named.items())
 
 
 def clashes(
@@ -88,7 +94,7 @@ def _nearest(provider: str, providers: Iterable[str]) -> str:
     return f"one of {', '.join(sorted(providers))}"
 
 
-def _source(reader: Reader, name: str, code: Provider) -> SourceConfig:
+def _source(reader: Reader, name: str, code: Provider, dedup_window_s: int) -> SourceConfig:
     empty = SourceConfig(name=name, provider=code.name)
     own = None
     if code.settings is not None:
@@ -98,13 +104,14 @@ def _source(reader: Reader, name: str, code: Provider) -> SourceConfig:
     for fault in faults:
         reader.problem(empty.variable(fault.field), fault.found, fault.expected)
     code = code.configured(own)  # faulty or not: whether it signs says which secret is missing
-    of_provider = {
+    defaults = {
+        "dedup_window_s": dedup_window_s,
         "success_status": code.success_status,
         "deadline_ms": code.deadline_ms,
         "verify": "secret" if code.signs else "token",
     }
     values = {field.field: reader.read(field, empty.variable(field.field)) for field in variables(SourceConfig)}
-    values |= {field: value for field, value in of_provider.items() if empty.variable(field) not in reader.given}
+    values |= {field: value for field, value in defaults.items() if empty.variable(field) not in reader.given}
     source = msgspec.structs.replace(empty, **values, own=own)
     for problem in () if faults else problems_of(source, code):
         if problem.variable not in reader.broken:

@@ -128,13 +128,15 @@ def test_what_is_allowed_and_will_hurt_is_a_warning(bridge: Make, tmp_path: Path
         BRIDGE_SOURCES="chatlevel,open=chatlevel,new=chatlevel",
         BRIDGE_SOURCE_OPEN_VERIFY="none",
         BRIDGE_SOURCE_NEW_SUCCESS_STATUS="202",
+        BRIDGE_SOURCE_NEW_DEDUP_WINDOW_S="4500",
     )
     report = json.loads(run_here("check", "--json", env=process.env).stdout)
     assert report["ok"] is True
     assert {warning["variable"] for warning in report["warnings"]} == {
         "BRIDGE_NATS_PASSWORD",
         "BRIDGE_NATS_REPLICAS",
-        "BRIDGE_DEDUP_WINDOW_S",
+        "BRIDGE_SOURCE_CHATLEVEL_DEDUP_WINDOW_S",
+        "BRIDGE_SOURCE_OPEN_DEDUP_WINDOW_S",
         "BRIDGE_SHUTDOWN_TIMEOUT_MS",
         "BRIDGE_SOURCE_OPEN_VERIFY",
         "BRIDGE_SOURCE_NEW_TOKEN",

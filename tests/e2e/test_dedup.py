@@ -5,8 +5,10 @@ That JetStream itself drops copies shall not help: on NATS a plain subscriber co
 
 import asyncio
 import json
+import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from tests.brokers import NatsServer, stream_api
 from tests.conftest import KafkaSpace, NatsSpace
 from tests.kafka import KafkaServer
 from tests.kafka_operator import KafkaOperator, stored_in_kafka
-from tests.processes import BridgeProcess, wait_until
+from tests.processes import TOKEN, BridgeProcess, wait_until
 
 Make = Callable[..., BridgeProcess]
 DEADLINE_S = 2.0  # enough for twenty requests to meet, on a busy machine too
@@ -32,13 +34,13 @@ def sample() -> bytes:
     return PROVIDERS["chatlevel"].sample("message.received", now=datetime.now(UTC))
 
 
-def counted(running: BridgeProcess, name: str) -> float:
+def counted(running: BridgeProcess, name: str, **labels: str) -> float:
     text = httpx.get(f"http://127.0.0.1:{running.ops_port}/metrics").text
     return sum(
         sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
-        if sample.name == f"bridge_{name}_total"
+        if sample.name == f"bridge_{name}_total" and labels.items() <= sample.labels.items()
     )
 
 
@@ -90,6 +92,30 @@ def test_a_retry_after_a_restart_publishes_nothing_where_a_data_directory_is_in_
     assert (again.status_code, again.json()) == (200, first.json())
     assert counted(running, "records_duplicate") == 1
     assert counted(running, "records_published") == 0
+
+
+def test_each_source_has_a_window_of_its_own_for_providers_that_retry_for_days(bridge: Make) -> None:
+    running = bridge(
+        BRIDGE_DEDUP_WINDOW_S="3600",
+        BRIDGE_SOURCES="chatlevel,days=chatlevel",
+        BRIDGE_SOURCE_DAYS_TOKEN=TOKEN,
+        BRIDGE_SOURCE_DAYS_DEDUP_WINDOW_S="86400",
+    ).start()
+    body = sample()
+    days = running.url.rpartition("/webhooks/")[0] + f"/webhooks/days/{TOKEN}"
+
+    def post_to_both() -> None:
+        assert [httpx.post(url, content=body).status_code for url in (running.url, days)] == [200, 200]
+
+    post_to_both()
+    running.stop()
+    two_hours_ago = time.time() - 7200
+    for path in (Path(running.env["BRIDGE_DATA_DIR"]) / "seen").glob("*/*.ids"):
+        os.utime(path, (two_hours_ago, two_hours_ago))
+    running.start()
+    post_to_both()
+    duplicates = {source: counted(running, "records_duplicate", source=source) for source in ("chatlevel", "days")}
+    assert duplicates == {"chatlevel": 0, "days": 1}
 
 
 def test_ids_of_rows_that_the_spool_has_lost_are_forgotten_so_that_their_retries_are_taken(bridge: Make) -> None:

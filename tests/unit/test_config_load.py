@@ -397,6 +397,17 @@ def test_other_rates_are_refused(text: str) -> None:
     assert "6000/m" in problems({name: text})[name].expected
 
 
+def test_a_source_has_its_own_dedup_window_or_that_of_all() -> None:
+    config = loaded(
+        BRIDGE_SOURCES="a=chatlevel,b=github",
+        BRIDGE_DEDUP_WINDOW_S="4600",
+        BRIDGE_SOURCE_B_DEDUP_WINDOW_S="259200",
+    )
+    assert [source.dedup_window_s for source in config.sources] == [4600, 259_200]
+    name = "BRIDGE_SOURCE_CHATLEVEL_DEDUP_WINDOW_S"
+    assert problems({name: "604801"})[name].expected == "a whole number from 60 to 604800"
+
+
 def test_each_source_must_have_a_place() -> None:
     sources = "a=chatlevel,b=chatlevel,c=chatlevel"
     assert loaded(BRIDGE_SOURCES=sources, BRIDGE_MAX_IN_FLIGHT="3").max_in_flight == 3
