@@ -55,16 +55,15 @@ class Batch(msgspec.Struct):
 
     appends: list[Appending] = []
     deletes: list[Deleting] = []
-    tried: list[Row] = []
     reads: list[Reading] = []
 
     def __bool__(self) -> bool:
-        return bool(self.appends or self.deletes or self.tried or self.reads)
+        return bool(self.appends or self.deletes or self.reads)
 
     @property
     def writes(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.appends or self.deletes or self.tried)
+        return bool(self.appends or self.deletes)
 
     def futures(self) -> Iterator["asyncio.Future[Any]"]:
         """Of all who wait."""
@@ -75,14 +74,10 @@ class Batch(msgspec.Struct):
     def take(self, limit: int, *, deletes: bool) -> "Batch":
         """Split off the first calls that have `limit` rows together; one at least, however many it has."""
         appends = _first(self.appends, limit)
-        taken = Batch(
-            appends, _first(self.deletes, limit) if deletes else [], self.tried if deletes else [], self.reads[:]
-        )
+        taken = Batch(appends, _first(self.deletes, limit) if deletes else [], self.reads[:])
         del self.appends[: len(appends)]
         del self.deletes[: len(taken.deletes)]
         self.reads.clear()
-        if deletes:
-            self.tried = []
         return taken
 
 
@@ -135,14 +130,14 @@ def run_batch(store: Store, batch: Batch, upkeep: Upkeep | None) -> Done:
 def _write(store: Store, batch: Batch, done: Done) -> None:
     seqs = [row.seq for deleting in batch.deletes for row in deleting.rows]
     try:
-        written = store.write([row for appending in batch.appends for row in appending.rows], seqs, batch.tried)
+        written = store.write([row for appending in batch.appends for row in appending.rows], seqs)
         done.appended = done.deleted = written
     except SpoolFull as full:
         done.full = full
-        if seqs or batch.tried:
+        if seqs:
             try:
                 store.give_reserve()
-                done.deleted = store.write((), seqs, batch.tried)
+                done.deleted = store.write((), seqs)
             except SpoolFull as still_full:
                 done.full = still_full
 

@@ -106,7 +106,7 @@ class Carver:
         columns = _columns(self._payload(image, at, size))
         if len(columns) == len(COLUMNS):
             columns = (rowid, *columns[1:])  # it stands for the column that is its name
-            good = columns[-1] == crc_of(rowid, columns[9], body_of(columns[1:9]))
+            good = columns[-1] == crc_of(rowid, body_of(columns[1:9]))
             return columns if good else None
         if len(columns) == _TOTALS_COLUMNS and columns[-1] == totals_crc(columns[:-1]):
             return columns[:-1]

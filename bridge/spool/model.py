@@ -19,7 +19,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         source: the source's name.
         record: what the broker shall get.
-        received_at: when the bridge received its event, UTC.
+        received_at: when it came here, UTC: its delivery's deadline after the request at most.
     """
 
     source: str
@@ -33,12 +33,10 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         seq: its place; ascending, never used twice.
         entry: as appended.
-        attempts: how often publishing it was counted as failed (`Spool.tried`).
     """
 
     seq: int
     entry: Entry
-    attempts: int = 0
 
 
 class Totals(msgspec.Struct, frozen=True):

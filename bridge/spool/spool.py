@@ -156,11 +156,6 @@ class Spool:
         self._pump()
         return deleting.future
 
-    def tried(self, rows: Sequence[Row]) -> None:
-        """Keep their new `attempts`, with the next write. Lost in a crash before it."""
-        if self._unusable() is None:
-            self._next.tried += rows
-
     def state(self) -> SpoolState:
         """The spool now; no I/O."""
         error = self._refusal()
@@ -273,7 +268,6 @@ class Spool:
     def _settle_deletes(self, batch: Batch, done: Done) -> None:
         if done.deleted is None:
             self._next.deletes[:0] = batch.deletes
-            self._next.tried[:0] = batch.tried
             return
         for deleting in batch.deletes:
             _succeed(deleting.future, None)

@@ -39,12 +39,12 @@ VERSION = 1
 PAGE_BYTES = 4096
 LOG_BYTES = 4_194_304  # of the write-ahead log: merged when it has as much, and cut to it when it begins anew
 
-COLUMNS = ("seq", "source", "topic", "key", "dedup_id", "value", "headers", "ttl_s", "received_at", "attempts", "crc")
+COLUMNS = ("seq", "source", "topic", "key", "dedup_id", "value", "headers", "ttl_s", "received_at", "crc")
 SCHEMA = (
     (
         "CREATE TABLE rows (seq INTEGER PRIMARY KEY, source TEXT NOT NULL, topic TEXT NOT NULL, key TEXT NOT NULL, "
         "dedup_id TEXT NOT NULL UNIQUE, value BLOB NOT NULL, headers TEXT NOT NULL, ttl_s INTEGER, "
-        "received_at INTEGER NOT NULL, attempts INTEGER NOT NULL, crc INTEGER NOT NULL)"
+        "received_at INTEGER NOT NULL, crc INTEGER NOT NULL)"
     ),
     "CREATE INDEX lanes ON rows (topic, key)",
     (
@@ -140,13 +140,13 @@ def encode(entry: Entry) -> Encoded:
     return Encoded(columns, crc32(_packed(columns)))
 
 
-def crc_of(seq: int, attempts: int, body: int) -> int:
-    """A row's checksum, over every column; `body`: that of the columns which never change.
+def crc_of(seq: int, body: int) -> int:
+    """A row's checksum, over every column; `body`: that of all but the seq, which is known later than they are.
 
     CRC-32, of the standard library. CRC-32C differs in its polynomial and in being fast where the processor has it;
     both find each burst of up to 32 bits and one of 4 billion other changes.
     """
-    return crc32(_packed((seq, attempts)), body)
+    return crc32(_packed(seq), body)
 
 
 def body_of(columns: Sequence[object]) -> int:
@@ -156,11 +156,11 @@ def body_of(columns: Sequence[object]) -> int:
 
 def decode(columns: Sequence[Any]) -> Row | None:
     """A row as it was written; None where its checksum says that it is not."""
-    seq, source, topic, key, dedup_id, value, headers, ttl_s, received_at, attempts, crc = columns
-    if crc != crc_of(seq, attempts, body_of(columns[1:9])):
+    seq, source, topic, key, dedup_id, value, headers, ttl_s, received_at, crc = columns
+    if crc != crc_of(seq, body_of(columns[1:9])):
         return None
     record = Record(topic, key, value, _headers.decode(headers), dedup_id, ttl_s)
-    return Row(seq, Entry(source, record, _EPOCH + received_at * _US), attempts)
+    return Row(seq, Entry(source, record, _EPOCH + received_at * _US))
 
 
 def totals_crc(columns: Sequence[object]) -> int:

@@ -44,7 +44,6 @@ from bridge.spool.sql import (
     Encoded,
     crc_of,
     decode,
-    encode,
     one,
     totals_crc,
 )
@@ -160,7 +159,7 @@ class Store:
         lost = self.totals.lost if repaired.lost is None else repaired.lost
         return Opened(self.totals.rows, lost, self.totals.rows, repaired.quarantined, reason)
 
-    def write(self, appends: Sequence[Encoded], deletes: Sequence[int] = (), tried: Sequence[Row] = ()) -> Written:
+    def write(self, appends: Sequence[Encoded], deletes: Sequence[int] = ()) -> Written:
         """All or nothing, durable when it returns.
 
         With nothing to do it writes all the same, and uses up a seq for it: SQLite writes no page that stays as it is.
@@ -168,7 +167,6 @@ class Store:
         Args:
             appends: to be kept; of one `dedup_id` one row is.
             deletes: rows by their seq.
-            tried: rows with their new `attempts`.
 
         Raises:
             SpoolFull: no room; nothing has changed.
@@ -179,14 +177,13 @@ class Store:
             with using(self._path, self._driver):
                 self._execute("BEGIN IMMEDIATE")
                 missing = self._delete(deletes)
-                self._update(tried)
                 seqs, known = self._insert(first, appends)
                 self.totals = msgspec.structs.replace(
                     totals,
                     accepted=totals.accepted + len(appends) - len(known),
                     deleted=totals.deleted + len(deletes) - len(missing),
                 )
-                self._last_seq += len(appends) if appends or deletes or tried else 1
+                self._last_seq += len(appends) if appends or deletes else 1
                 self._save_totals()
                 self._execute("COMMIT")
         except BaseException:
@@ -194,9 +191,7 @@ class Store:
             with contextlib.suppress(self._driver.error):
                 self._execute("ROLLBACK")
             raise
-        self._unmerged += (
-            8 + 4 * (len(appends) + len(deletes) + len(tried)) + sum(e.size_bytes for e in appends) // PAGE_BYTES
-        )
+        self._unmerged += 8 + 4 * (len(appends) + len(deletes)) + sum(e.size_bytes for e in appends) // PAGE_BYTES
         return Written(seqs, known, missing, self.usage())
 
     def read(self, lane: Lane, limit: int) -> list[Row]:
@@ -311,7 +306,7 @@ class Store:
     def _insert(self, first: int, appends: Sequence[Encoded]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if not appends:
             return (), ()
-        rows = [(seq, *e.columns, 0, crc_of(seq, 0, e.crc)) for seq, e in enumerate(appends, first)]
+        rows = [(seq, *e.columns, crc_of(seq, e.crc)) for seq, e in enumerate(appends, first)]
         self._opened.executemany(INSERT, rows)
         new = {seq for (seq,) in self._execute("SELECT seq FROM rows WHERE seq >= ?", (first,))}
         if len(new) == len(rows):
@@ -329,11 +324,6 @@ class Store:
         if seqs:
             self._opened.executemany("DELETE FROM rows WHERE seq = ?", [(seq,) for seq in seqs])
         return missing
-
-    def _update(self, tried: Sequence[Row]) -> None:
-        for row in tried:
-            crc = crc_of(row.seq, row.attempts, encode(row.entry).crc)
-            self._execute("UPDATE rows SET attempts = ?, crc = ? WHERE seq = ?", (row.attempts, crc, row.seq))
 
     def _save_totals(self) -> None:
         totals = self.totals

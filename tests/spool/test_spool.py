@@ -150,14 +150,6 @@ async def test_reads_at_once_share_a_job_until_their_rows_are_large(tmp_path: Pa
     await spool.close()
 
 
-async def test_the_number_of_attempts_is_kept_with_the_next_write(spool: Spool) -> None:
-    await spool.append([entry(1)])
-    (row,) = await spool.read(LANE, 1)
-    spool.tried([type(row)(row.seq, row.entry, row.attempts + 1)])
-    await spool.append([entry(2)])
-    assert [row.attempts for row in await spool.read(LANE, 2)] == [1, 0]
-
-
 async def test_a_full_spool_refuses_warns_before_and_takes_again_after_a_drain(tmp_path: Path) -> None:
     bound = 400 * 4096
     spool = Spool(store_in(tmp_path, max_bytes=bound), max_bytes=bound, min_free_bytes=0)
