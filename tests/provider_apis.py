@@ -223,6 +223,7 @@ class GitHubApi(ApiServer):
     """Repositories and organisations with their webhooks. A secret is never shown, and gone if an update lacks it."""
 
     EVENTS = frozenset({"*", "push", "pull_request", "issues", "release"})
+    has_pages = True
 
     def __init__(self, token: str, *places: str) -> None:
         super().__init__()
@@ -251,7 +252,7 @@ class GitHubApi(ApiServer):
         match method, hook:
             case "GET", None:
                 asked = {name: int(value) for name, (value,) in parse_qs(query).items()}
-                size, page = asked.get("per_page", 30), asked.get("page", 1)
+                size, page = asked.get("per_page", 30), asked.get("page", 1) if self.has_pages else 1
                 return 200, [self._shown(each) for each in hooks.values()][size * (page - 1) : size * page]
             case "POST", None:
                 return self._create(hooks, body, of_organisation=of_organisation)

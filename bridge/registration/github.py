@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, ClassVar
 
 import msgspec
@@ -79,14 +80,15 @@ class GitHub(Registrar):
         self._call(hook.place.partition(" ")[2], "DELETE", f"/{hook.id}")
 
     def _hooks(self, name: str) -> list[Hook]:
-        found: list[_Webhook] = []
-        while len(found) % _PAGE == 0:
-            page = self._call(name, "GET", f"?per_page={_PAGE}&page={len(found) // _PAGE + 1}")
+        found: dict[int, _Webhook] = {}
+        for number in count(1):
+            page = self._call(name, "GET", f"?per_page={_PAGE}&page={number}")
             more = self.read(page, list[_Webhook], does="lists webhooks")
-            if not more:
+            known = len(found)
+            found |= {webhook.id: webhook for webhook in more}
+            if len(more) < _PAGE or len(found) == known:  # the second: a server in between that ignores `page`
                 break
-            found += more
-        return [_hook(name, webhook) for webhook in found]
+        return [_hook(name, webhook) for webhook in found.values()]
 
     def _call(self, name: str, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 -- the API's JSON
         below = f"/repos/{name}" if "/" in name else f"/orgs/{name}"

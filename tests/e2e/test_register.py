@@ -300,6 +300,15 @@ def test_a_webhook_that_is_there_is_made_as_it_should_be(github: GitHubApi) -> N
     assert len(github.hooks["acme/shop"]) == 101
 
 
+def test_an_api_that_gives_the_same_page_again_is_not_asked_for_ever(github: GitHubApi) -> None:
+    github.has_pages = False
+    for number in range(100):
+        github.add("acme/shop", f"https://{number}.example.com")
+    done = register(github, "github", "acme/shop", "--list")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("example.com") == 100
+
+
 @pytest.mark.parametrize("where", [(), ("acme/shop/hooks",), ("..",), ("acme/..",), ("a b",)])
 def test_where_must_be_a_repository_or_an_organisation(where: tuple[str, ...], github: GitHubApi) -> None:
     done = register(github, "github", *where)
