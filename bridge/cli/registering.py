@@ -8,7 +8,7 @@ import msgspec
 
 from bridge.cli.console import PersonConsole
 from bridge.cli.masking import one_line, plain
-from bridge.cli.urls import is_at, shown_url, webhook_url
+from bridge.cli.urls import entrance_url, is_at, shown_url
 from bridge.config import Config, SourceConfig
 from bridge.errors import ConfigError, Problem, RegistrationFailed
 from bridge.registration import BadPlace, Hook, Registrar, Wanted
@@ -26,7 +26,7 @@ class Registering:
         self._registrar = registrar
         self._where = where
         has_url = source.public_url is not None
-        self._entrance = webhook_url(config, msgspec.structs.replace(source, token=())) if has_url else ""
+        self._entrance = entrance_url(config, source) if has_url else ""
         self._console = PersonConsole()
 
     def show_all(self) -> None:

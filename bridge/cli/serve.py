@@ -18,8 +18,8 @@ from rich.markup import escape
 
 from bridge.app import Bridge, running
 from bridge.cli.console import PersonConsole
-from bridge.cli.urls import webhook_url
-from bridge.config import Config, SourceConfig, advise, describe, ensure_tokens, load
+from bridge.cli.urls import entrance_url, shown_url, webhook_url
+from bridge.config import Config, Secret, SourceConfig, advise, describe, ensure_tokens, load
 from bridge.errors import SpoolFailed
 from bridge.ingest.pipeline import Prepared
 from bridge.telemetry import logs
@@ -59,7 +59,11 @@ async def _serve(config: Config, *, person: bool) -> SpoolFailed | None:
         bridge.facts.advised(finding.variable, finding.found, finding.expected)
     async with running(bridge):
         _collect_rarely()
-        greeting = asyncio.create_task(_greet(console, bridge)) if on_published is not None else None
+        greeting = None
+        if on_published is not None:
+            greeting = asyncio.create_task(_greet(console, bridge))
+        else:
+            _log_entrances(bridge)
         failure = await _stopped_or_failed(stop, bridge)
         if greeting is not None:
             greeting.cancel()
@@ -119,7 +123,9 @@ async def _greet(console: Console, bridge: Bridge) -> None:
         console.print(f"[bold]{source.name}[/bold]: register this URL at the provider", style="green")
         console.print(f"  {escape(url)}")
         if source.verify == "secret":
-            console.print(f"  and its requests are proven by {escape(_whereabouts(source))}")
+            console.print(
+                f"  and its requests are proven by the secret in {escape(_whereabouts(source, source.secret[0]))}"
+            )
     command = escape(_own_command())
     console.print("\nIn other terminals, with the same environment:")
     console.print(f"  [bold]{command} send[/bold]   posts a first event")
@@ -127,10 +133,18 @@ async def _greet(console: Console, bridge: Bridge) -> None:
     console.print("Ctrl-C ends.\n")
 
 
-def _whereabouts(source: SourceConfig) -> str:
-    """Where the first secret is, which is not shown."""
-    path = source.secret[0].path
-    return f"the secret in {path}" if path is not None else source.variable("secret")
+def _log_entrances(bridge: Bridge) -> None:
+    """Where each webhook is and where the rest of its URL is to be found: a log is no place for a token."""
+    for source in bridge.config.sources:
+        config, address = bridge.config, bridge.address
+        url = shown_url(webhook_url(config, source, listen=address), entrance_url(config, source, listen=address))
+        proof = {source.verify: _whereabouts(source, source.secrets[0])} if source.secrets else {}
+        bridge.facts.lifecycle("webhook", source=source.name, url=url, **proof)
+
+
+def _whereabouts(source: SourceConfig, secret: Secret) -> str:
+    """Where it is, which is not shown: its file or its variable."""
+    return str(secret.path) if secret.path is not None else source.variable(source.verify)
 
 
 def _own_command() -> str:

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from bridge.config import Address, Config, Secret, SourceConfig
 
-__all__ = ["is_at", "is_public", "local_url", "shown_url", "webhook_url"]
+__all__ = ["entrance_url", "is_at", "is_public", "local_url", "shown_url", "webhook_url"]
 
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _NEVER_PUBLIC = (
@@ -23,6 +23,11 @@ def webhook_url(config: Config, source: SourceConfig, *, listen: Address | None 
     """The URL to register at the provider, token included: a secret."""
     base = source.public_url or _base(config, listen or config.listen)
     return _with_token(base, source.name, source.token[0] if source.token else None)
+
+
+def entrance_url(config: Config, source: SourceConfig, *, listen: Address | None = None) -> str:
+    """That URL without its token: no secret, and below it is whatever token the source has."""
+    return _with_token(source.public_url or _base(config, listen or config.listen), source.name, None)
 
 
 def local_url(config: Config, source: SourceConfig, token: Secret | None, *, base: str | None = None) -> str:

@@ -202,6 +202,26 @@ def test_a_source_that_asks_for_no_proof_is_named_in_readiness_and_the_log(bridg
     assert "events are taken from anybody" in said
 
 
+def test_a_log_says_where_each_webhook_is_and_where_the_rest_of_its_url(bridge: Make) -> None:
+    running = bridge(
+        BRIDGE_SOURCES="chatlevel,hub=github,open=generic",
+        BRIDGE_SOURCE_HUB_PUBLIC_URL="https://hooks.example.com/",
+        BRIDGE_SOURCE_HUB_SECRET=TOKEN,
+        BRIDGE_SOURCE_OPEN_VERIFY="none",
+    )
+    del running.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]
+    running.start()
+    base, kept = f"http://127.0.0.1:{running.port}/webhooks", running.data_dir / "tokens" / "chatlevel"
+    said = [line for line in map(json.loads, running.log.read_text().splitlines()) if line["event"] == "webhook"]
+    told = {"source", "url", "token", "secret"}
+    assert [{name: line[name] for name in line.keys() & told} for line in said] == [
+        {"source": "chatlevel", "url": f"{base}/chatlevel/***", "token": str(kept)},
+        {"source": "hub", "url": "https://hooks.example.com/webhooks/hub", "secret": "BRIDGE_SOURCE_HUB_SECRET"},
+        {"source": "open", "url": f"{base}/open"},
+    ]
+    assert kept.exists()
+
+
 def test_the_listener_speaks_tls_where_told_to(bridge: Make, certificate: tuple[str, str, str]) -> None:
     authority, chain, key = certificate
     running = bridge(BRIDGE_TLS_CERT_FILE=chain, BRIDGE_TLS_KEY_FILE=key).start()
