@@ -28,10 +28,13 @@ def build_tables(
         ConfigError: with every problem of rules, template and names.
     """
     pattern, rules, problems = _read(routes, template)
-    if problems:  # whatever else there is would follow from these
+    if pattern.problem():  # whatever else there is would follow from it
         raise ConfigError(problems)
     tables = {source.name: Table(source, rules, pattern, open_topics=open_topics) for source in sources}
+    is_whole = not problems
     problems += _idle_rules(rules, tables)
+    if not is_whole:  # a rule that is idle stays so; what topics there are is not known yet
+        raise ConfigError(problems)
     made = tuple(tables.values())
     for table in made:
         table.others = frozenset(topic for other in made if other is not table for topic, _ in other.topics())
@@ -56,12 +59,8 @@ def _read(routes: str | None, template: str) -> tuple[Pattern, tuple[Rule, ...],
     pattern = Pattern(template)
     if fault := pattern.problem():
         problems.append(Problem(TEMPLATE, f"{template!r} {fault[0]}", fault[1]))
-    rules: tuple[Rule, ...] = ()
-    try:
-        rules = parse_rules(routes) if routes is not None else ()
-    except ConfigError as error:
-        problems += error.problems
-    return pattern, rules, problems
+    rules, wrong = parse_rules(routes) if routes is not None else ((), ())
+    return pattern, rules, [*problems, *wrong]
 
 
 def _idle_rules(rules: Sequence[Rule], tables: dict[str, Table]) -> Iterator[Problem]:

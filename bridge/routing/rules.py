@@ -64,11 +64,10 @@ class Rule(msgspec.Struct, frozen=True):
         return _problem(self.number, self.text, found, expected)
 
 
-def parse_rules(text: str) -> tuple[Rule, ...]:
-    """The rules, in their order. Separators are `;` and line ends; empty ones count for nothing.
+def parse_rules(text: str) -> tuple[tuple[Rule, ...], tuple[Problem, ...]]:
+    """The rules that are right, in their order, and every problem of the others.
 
-    Raises:
-        ConfigError: with every problem of every rule.
+    Separators are `;` and line ends; empty ones count for nothing.
     """
     rules: list[Rule] = []
     problems: list[Problem] = []
@@ -80,9 +79,7 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
             problems += error.problems
     if not rules and not problems:
         problems.append(Problem(ROUTES, "has no rule in it", f"{_FORM}; or the variable unset"))
-    if problems:
-        raise ConfigError(problems)
-    return tuple(rules)
+    return tuple(rules), tuple(problems)
 
 
 def _rule(number: int, text: str) -> Rule:

@@ -158,6 +158,15 @@ def test_problems_of_rules_and_template_come_together() -> None:
     assert [variable for variable, _ in found] == ["BRIDGE_TOPIC_TEMPLATE", "BRIDGE_ROUTES"]
 
 
+def test_a_rule_that_meets_no_event_is_told_of_beside_one_that_is_no_rule() -> None:
+    found = problems("chatlevl:call -> x; a -> b; chatlevel:* -> y; chatlevel:call -> z")
+    assert [said.partition(" ")[0] for _, said in found] == ["rule"] * 3
+    (broken, unknown, late) = (said for _, said in found)
+    assert "is no rule" in broken
+    assert "names no source: there is none 'chatlevl'" in unknown
+    assert "never matches: rule 3" in late
+
+
 # ---- for the brokers
 
 
