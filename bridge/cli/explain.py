@@ -22,7 +22,7 @@ from bridge.ingest.pipeline import Prepared
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Delivery
 from bridge.providers.captured import read_captured
-from bridge.providers.request import Reply, Request
+from bridge.providers.request import Reply, Request, is_encoded
 from bridge.routing import Table
 
 __all__ = ["explain"]
@@ -39,7 +39,10 @@ _REFUSED = 400  # and above, of statuses
     ],
 )
 @click.argument("file", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--source", help="Whose payload it is; the first one of BRIDGE_SOURCES if not given.")
+@click.option(
+    "--source",
+    help="Whose payload it is; if not given, the one that the request calls, or the first of BRIDGE_SOURCES.",
+)
 @click.option("--request", "whole", is_flag=True, help="The file is a whole HTTP request: also prove its sender.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option(
@@ -60,9 +63,10 @@ def explain(*, file: Path, source: str | None, whole: bool, as_json: bool, show_
     """
     found = surveyed()
     tell_ignored(found.problems)
-    found, chosen = _choose(found, source)
     content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    explained = _explained(found, chosen, _request(content) if whole else _of_body(chosen, content), prove=whole)
+    request = _request(content) if whole else None
+    found, chosen = _choose(found, source or _called(request, found.config))
+    explained = _explained(found, chosen, request or _of_body(chosen, content), prove=whole)
     if not show_credentials:
         explained = explained.without_credentials(found.config)
     if as_json:
@@ -90,6 +94,15 @@ def _choose(found: Surveyed, name: str | None) -> tuple[Surveyed, SourceConfig]:
     raise click.BadParameter(f"{name!r} is not a source; BRIDGE_SOURCES has {known}", param_hint="--source")
 
 
+def _called(request: Request | None, config: Config) -> str | None:
+    """The source whose entrance the request calls, if it is one of ours."""
+    if request is None:
+        return None
+    below = request.path.decode(errors="replace").partition("/webhooks/")[2]  # whatever a proxy has before it
+    name = below.partition("/")[0]
+    return name if name in {source.name for source in config.sources} else None
+
+
 def _request(content: bytes) -> Request:
     try:
         return read_captured(content)
@@ -107,7 +120,9 @@ def _explained(found: Surveyed, source: SourceConfig, request: Request, *, prove
         return _question(found.config, source, request)
     config, body, provider = found.config, request.body, PROVIDERS[source.provider]
     refusal: tuple[Outcome, str] | None = None
-    if len(body) > source.max_body_bytes:
+    if is_encoded(dict(request.headers)):
+        refusal = (outcomes.UNSUPPORTED_ENCODING, "its Content-Encoding says that the body is not what it stands for")
+    elif len(body) > source.max_body_bytes:
         detail = f"the body has {len(body)} bytes, {source.variable('max_body_bytes')} is {source.max_body_bytes}"
         refusal = (outcomes.BODY_TOO_LARGE, detail)
     proof = prove_request(config, source, request) if prove else ()

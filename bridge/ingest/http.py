@@ -29,7 +29,7 @@ from bridge.ingest.deadline import Deadline
 from bridge.ingest.outcomes import Outcome
 from bridge.ingest.traceparent import valid_traceparent
 from bridge.providers.base import Delivery
-from bridge.providers.request import Reply, Request
+from bridge.providers.request import Reply, Request, is_encoded
 from bridge.providers.signatures import Verifier
 from bridge.telemetry.facts import Facts
 
@@ -145,8 +145,7 @@ class Ingest:
         if entrance.verifier is not None and not entrance.verifier.needs_body:
             _prove(entrance.verifier, _request(scope))
         arrival.verify_s = perf_counter() - arrival.began
-        encoding = headers.get(b"content-encoding", b"identity")
-        if encoding.strip().lower() not in (b"identity", b""):
+        if is_encoded(headers):
             raise Rejected(outcomes.UNSUPPORTED_ENCODING, "send the body without a Content-Encoding")
         if entrance.rate is not None and not entrance.looks_at_body:
             _charge(entrance.rate)

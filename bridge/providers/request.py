@@ -1,11 +1,11 @@
 """A request before anything is known of it: what proofs and handshakes look at, and what a handshake answers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from bridge.errors import VerificationFailed
 
-__all__ = ["Handshake", "Reply", "Request", "only"]
+__all__ = ["Handshake", "Reply", "Request", "is_encoded", "only"]
 
 
 class Request(NamedTuple):
@@ -46,6 +46,11 @@ def only(request: Request, name: bytes) -> bytes:
     if not found.isascii():
         raise VerificationFailed(f"the header {name.decode()} has other characters than ASCII")
     return found
+
+
+def is_encoded(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether the body is compressed, or not what it stands for (RFC 9110, section 8.4). None such is taken."""
+    return headers.get(b"content-encoding", b"").strip().lower() not in (b"identity", b"")
 
 
 class Reply(NamedTuple):

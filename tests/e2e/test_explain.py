@@ -242,3 +242,27 @@ def test_a_captured_question_is_answered_as_the_entrance_does(
     assert (explained.exit_code, report["status"], report["proof"]) == (exit_code, status, []), explained.output
     assert report["reply"] == {200: "42", 403: "the verify token is not the configured one"}.get(status, "")
     assert "a-verify-token" not in explained.output
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [("/webhooks/wa", "wa"), ("/behind/webhooks/wa/x", "wa"), ("/webhooks/nobody", "first"), ("/", "first")],
+)
+def test_a_captured_request_is_explained_as_the_source_that_it_calls(path: str, source: str, tmp_path: Path) -> None:
+    captured = tmp_path / "captured.http"
+    captured.write_text(f"POST {path} HTTP/1.1\nHost: hooks.example.com\n\n{{}}")
+    env = META | {"BRIDGE_SOURCES": "first=chatlevel,wa=whatsapp-cloud"}
+    explained = json.loads(run_here("explain", "--request", str(captured), "--json", env=env).stdout)
+    assert explained["source"] == source
+    named = run_here("explain", "--request", str(captured), "--source", "first", "--json", env=env)
+    assert json.loads(named.stdout)["source"] == "first"
+
+
+@pytest.mark.parametrize(("encoding", "status"), [("gzip", 415), ("identity", 401), ("", 401)])
+def test_a_captured_body_that_is_encoded_is_refused_as_by_the_entrance(
+    encoding: str, status: int, tmp_path: Path
+) -> None:
+    captured = tmp_path / "captured.http"
+    captured.write_text(f"POST /webhooks/chatlevel HTTP/1.1\nContent-Encoding: {encoding}\n\n{{}}")
+    explained = run_here("explain", "--request", str(captured), "--json", env={})
+    assert (explained.exit_code, json.loads(explained.stdout)["status"]) == (1, status)
