@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import click
@@ -80,8 +81,13 @@ def register(
     provider = PROVIDERS[chosen.provider]
     try:
         kind = registrar_of(provider)
-        token = _token(chosen, kind)
-        wanted = None if list_only else _wanted(config, chosen, kind, events, elsewhere=api_url is not None)
+        token: Secret | None = getattr(chosen.own, "api_token", None)
+        problems = list(_token_problems(chosen, kind, token))
+        if not list_only:
+            problems += _url_problems(chosen, elsewhere=api_url is not None)
+        if problems or token is None:
+            raise ConfigError(problems)
+        wanted = None if list_only else _wanted(config, chosen, kind, events)
         hidden = [token.reveal(), *(secret.reveal() for secret in _secrets(config, chosen, needed=not list_only))]
         with Api(
             _api(api_url, kind),
@@ -102,19 +108,20 @@ def register(
         sys.exit(1)
 
 
-def _token(source: SourceConfig, kind: type[Registrar]) -> Secret:
-    token: Secret | None = getattr(source.own, "api_token", None)
+def _token_problems(source: SourceConfig, kind: type[Registrar], token: Secret | None) -> Iterator[Problem]:
+    name = source.variable("api_token")
     if token is None:
-        name = source.variable("api_token")
-        raise ConfigError(
-            [Problem(name, "is not set", f"{kind.credential}, or {name}_FILE, the path of a file with it")]
-        )
-    value = token.reveal()
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise ConfigError(
-            [Problem(source.variable("api_token"), "has characters that no such credential has", kind.credential)]
-        )
-    return token
+        yield Problem(name, "is not set", f"{kind.credential}, or {name}_FILE, the path of a file with it")
+    elif not (value := token.reveal()).isascii() or not value.isprintable() or " " in value:
+        yield Problem(name, "has characters that no such credential has", kind.credential)
+
+
+def _url_problems(source: SourceConfig, *, elsewhere: bool) -> Iterator[Problem]:
+    name = source.variable("public_url")
+    if source.public_url is None:
+        yield Problem(name, "is not set", f"the https address at which the provider reaches us; {_TUNNEL}")
+    elif not elsewhere and not is_public(source.public_url):  # a GitHub of one's own may call within the house
+        yield Problem(name, "is no address that the provider could reach", f"a public one; {_TUNNEL}")
 
 
 def _secrets(config: Config, source: SourceConfig, *, needed: bool) -> list[Secret]:
@@ -123,16 +130,7 @@ def _secrets(config: Config, source: SourceConfig, *, needed: bool) -> list[Secr
     return [*source.secrets, *([] if found is None else [found])]
 
 
-def _wanted(
-    config: Config, source: SourceConfig, kind: type[Registrar], events: str | None, *, elsewhere: bool
-) -> Wanted:
-    name = source.variable("public_url")
-    if source.public_url is None:
-        raise ConfigError(
-            [Problem(name, "is not set", f"the https address at which the provider reaches us; {_TUNNEL}")]
-        )
-    if not elsewhere and not is_public(source.public_url):  # a GitHub of one's own may call within the house
-        raise ConfigError([Problem(name, "is no address that the provider could reach", f"a public one; {_TUNNEL}")])
+def _wanted(config: Config, source: SourceConfig, kind: type[Registrar], events: str | None) -> Wanted:
     secret = secret_of(config, source)
     armed = source
     if source.verify == "token" and secret is not None:

@@ -475,6 +475,13 @@ def test_the_credential_goes_to_no_address_where_it_could_be_read_on_the_way(api
     assert "is not the https address of an API" in done.output
 
 
+def test_all_that_is_missing_is_told_of_at_once() -> None:
+    done = run_here("register", "chatlevel", env={"BRIDGE_SOURCE_CHATLEVEL_TOKEN": TOKEN})
+    assert done.exit_code == 2
+    assert "BRIDGE_SOURCE_CHATLEVEL_API_TOKEN: is not set" in done.output
+    assert "BRIDGE_SOURCE_CHATLEVEL_PUBLIC_URL: is not set" in done.output
+
+
 def test_usage_that_is_wrong_is_refused(chatlevel: ChatlevelApi) -> None:
     assert (
         "'calls' is none; there are call, connection.auth"
