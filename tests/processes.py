@@ -100,6 +100,10 @@ class BridgeProcess:
     def ready(self) -> bool:
         return bool((self.readiness() or {}).get("ready"))
 
+    def reasons(self) -> str:
+        """Why it is not ready, as it says now; the first ones come a moment after the start."""
+        return " ".join((self.readiness() or {}).get("reasons", ()))
+
     def post(self, body: bytes, timeout_s: float = 15) -> httpx.Response:
         return httpx.post(self.url, content=body, timeout=timeout_s)
 

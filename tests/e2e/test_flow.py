@@ -233,9 +233,7 @@ def test_the_listener_speaks_tls_where_told_to(bridge: Make, certificate: tuple[
 
 def test_a_broker_that_comes_late_makes_503_then_200_without_a_restart(bridge: Make, nats_process: NatsServer) -> None:
     running = bridge(BRIDGE_BROKER=nats_process.url, BRIDGE_PROVISION="create").start(ready=False)
-    state = running.readiness()
-    assert state
-    assert "nobody listens at the broker's address" in state["reasons"][0]
+    wait_until(lambda: "nobody listens at the broker's address" in running.reasons())
     assert httpx.get(f"http://127.0.0.1:{running.ops_port}/health/live").status_code == 200
     started = time.monotonic()
     answer = running.post(sample())
@@ -250,12 +248,8 @@ def test_a_broker_that_comes_late_makes_503_then_200_without_a_restart(bridge: M
 def test_a_missing_stream_is_not_ready_with_its_remedy(bridge: Make, nats_process: NatsServer) -> None:
     nats_process.start()
     running = bridge(BRIDGE_BROKER=nats_process.url).start(ready=False)
-
-    def reasons() -> str:
-        return " ".join((running.readiness() or {}).get("reasons", []))
-
-    wait_until(lambda: "does not exist" in reasons())
-    assert "BRIDGE_PROVISION=create" in reasons()
+    wait_until(lambda: "does not exist" in running.reasons())
+    assert "BRIDGE_PROVISION=create" in running.reasons()
     answer = running.post(sample())
     assert answer.status_code == 503
     assert answer.elapsed.total_seconds() < 3.5

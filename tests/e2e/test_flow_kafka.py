@@ -62,9 +62,7 @@ def test_a_kafka_that_comes_late_makes_503_then_200_without_a_restart(
     kafka: KafkaServer, bridge: Callable[..., BridgeProcess]
 ) -> None:
     running = on(kafka, bridge).start(ready=False)
-    readiness = running.readiness()
-    assert readiness is not None
-    assert "BRIDGE_BROKER" in " ".join(readiness["reasons"])
+    wait_until(lambda: "BRIDGE_BROKER" in running.reasons())
     refused = running.post(BODIES[0])
     assert (refused.status_code, refused.json()["error"]) == (503, "broker_unavailable")
     assert refused.headers["retry-after"]
@@ -144,6 +142,6 @@ def test_check_and_a_bridge_agree_about_a_kafka_without_the_topics(
     assert checked.returncode == 1
     assert "BRIDGE_PROVISION=create" in checked.stdout + checked.stderr
     running.start(ready=False)
-    wait_until(lambda: "missing" in " ".join((running.readiness() or {}).get("reasons", ())))
+    wait_until(lambda: "missing" in running.reasons())
     types = {event_type.name for event_type in PROVIDERS["chatlevel"].event_types}
     assert (running.readiness() or {})["broker"]["details"]["topics"] == len(types) + 1  # and the dead letters'
