@@ -160,6 +160,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._disarm_header_timer()
         super().on_headers_complete()
+        self.headers = []  # a body's trailers would join them else: a proof must not be in what nobody else reads
 
     def on_message_complete(self) -> None:
         if self._offers:

@@ -112,11 +112,11 @@ def form_fields(body: bytes) -> dict[str, str | list[str]]:
         raise UndecodableBody(f"Expected a form of at most {_MAX_FORM_FIELDS} fields in UTF-8")
     fields: dict[str, str | list[str]] = {}
     for name, value in pairs:
-        before = fields.setdefault(name, value)
+        before = fields.get(name)
         if isinstance(before, list):
             before.append(value)
-        elif before is not value:
-            fields[name] = [before, value]
+        else:
+            fields[name] = value if before is None else [before, value]
     return fields
 
 

@@ -32,7 +32,8 @@ _TOKEN_PARAMETERS = ("token", "access_token")
 # Of a signed id: none that a body begins with, or an old request could be shown as a new one, with the old time and the
 # beginning of the old body in its id, where somebody has written a new time into that body.
 _is_id = re.compile(rb"[A-Za-z0-9_.:~+/@|<>-]+|[A-Za-z0-9+/_-]+={1,2}").fullmatch
-_is_whole_number = re.compile(rb"[0-9]{1,15}").fullmatch
+# Of a signed time, one way to write it: a 0 before it could be the end of an id that is signed right before it.
+_is_whole_number = re.compile(rb"[1-9][0-9]{0,14}").fullmatch
 
 
 class Step(NamedTuple):
@@ -92,6 +93,7 @@ class Verifier:
         self.needs_peer = signs_url and not public_url
         self._bases = bases_of(public_url, trusted_proxies) if signs_url else _no_bases
         self._clock = clock
+        self._ids = frozenset(proof.id_header.encode() for proof in proofs if proof.id_header)
         self._checks: tuple[_Check, ...] = ()
         self.replace(secrets)
 
@@ -128,16 +130,19 @@ class Verifier:
 
     def _check(self, proof: Proof, keys: Sequence[Key]) -> _Check:
         if proof.signs:
-            return _Signature(proof, keys, self._bases, self._clock)
+            return _Signature(proof, keys, self._bases, self._clock, self._ids)
         return _Shown(proof, keys)
 
 
 class _Signature:
     """The request is signed."""
 
-    def __init__(self, proof: Proof, keys: Sequence[Key], bases: Bases, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, proof: Proof, keys: Sequence[Key], bases: Bases, clock: Callable[[], float], ids: frozenset[bytes]
+    ) -> None:
         self._proof, self._bases = proof, bases
         self._header, self._id_header = proof.header.encode(), proof.id_header.encode()
+        self._other_ids = ids - {self._id_header} if self._id_header else frozenset()
         self._when = proof.timestamp
         self._when_header = proof.timestamp.header.encode() if proof.timestamp else b""
         self._per_second = 1000 if proof.timestamp and proof.timestamp.unit == "ms" else 1
@@ -167,11 +172,19 @@ class _Signature:
         delivery_id = only(request, self._id_header) if self._id_header else b""
         if delivery_id and not _is_id(delivery_id):
             raise VerificationFailed(f"the header {self._proof.id_header} has characters that are in no id")
+        if self._other_ids:
+            self._look_for_another_id(request, delivery_id)
         if not signatures:
             raise VerificationFailed(f"the header {self._proof.header} has no signature of the expected kind")
         if len(signatures) > _MAX_SIGNATURES:
             raise VerificationFailed(f"the header {self._proof.header} has more than {_MAX_SIGNATURES} signatures")
         return signatures, delivery_id, timestamp
+
+    def _look_for_another_id(self, request: Request, delivery_id: bytes) -> None:
+        """Of several headers for an id one alone is signed here, and whoever decodes the request may read another."""
+        for name, value in request.headers:
+            if name in self._other_ids and value != delivery_id:
+                raise VerificationFailed(f"the header {name.decode()} has another id than {self._proof.id_header}")
 
     def _age(self, timestamp: bytes) -> float:
         """Seconds since it was signed."""

@@ -254,7 +254,18 @@ def test_what_is_signed_by_hand_is_believed_while_it_is_as_it_should_be() -> Non
 
 @pytest.mark.parametrize(
     "timestamp",
-    ["1772798300.0", "1.7727983e9", f"-{NOW}", f" {NOW}", f"+{NOW}", "1_772_798_300", "", "0x69aabf1c", f"{NOW}\xa0"],
+    [
+        "1772798300.0",
+        "1.7727983e9",
+        f"-{NOW}",
+        f" {NOW}",
+        f"+{NOW}",
+        "1_772_798_300",
+        "",
+        "0x69aabf1c",
+        f"{NOW}\xa0",
+        f"0{NOW}",
+    ],
 )
 def test_a_timestamp_is_a_whole_number_though_it_is_signed(timestamp: str) -> None:
     assert not believes(verifier(SENDERS["standard-webhooks"]), standard_with(by_hand(ID, timestamp)))
@@ -348,6 +359,20 @@ def test_an_old_request_is_not_a_new_one_whose_id_has_the_beginning_of_its_body(
         signature = f"v1,{base64.b64encode(digest).decode()}"
         headers = {"webhook-id": beginning, "webhook-timestamp": str(NOW), "webhook-signature": signature}
         assert not believes(verifier(SENDERS["standard-webhooks"]), request(headers, end)), beginning
+
+
+@pytest.mark.parametrize("preset", ["svix", "standard-webhooks"])
+@pytest.mark.parametrize(("sender", "other"), [(standard, "svix-id"), (by_svix, "webhook-id")])
+def test_an_id_under_the_other_name_is_the_signed_one_or_the_request_is_refused(
+    preset: str, sender: Sign, other: str
+) -> None:
+    """Else a request could be shown again as another event: which of them names it is the decoder's to say."""
+    check, headers = verifier(SENDERS[preset]), sender(BODY)
+    assert believes(check, request({**headers, other: ID}, BODY))
+    for value in ("msg_another", "", ID + "0"):
+        assert not believes(check, request({**headers, other: value}, BODY)), value
+    both = [(name.encode(), text.encode()) for name, text in [*headers.items(), (other, ID), (other, "msg_another")]]
+    assert not believes(check, request(both, BODY))
 
 
 @pytest.mark.parametrize("delivery_id", [ID, "evt.1", "urn:uuid:6f0c", "a/b+c==", "1|2", "x@y.example~1", "~", "<1@x>"])

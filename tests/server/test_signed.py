@@ -65,6 +65,17 @@ async def test_what_is_not_signed_is_401_and_nothing_of_it_is_told_or_logged(ser
     assert "the header x-sig is there twice" in lines
 
 
+async def test_a_header_after_the_body_proves_nothing(serve: Serve) -> None:
+    """What decodes the request does not see it: with the id there, a replay would be another event."""
+    served = await signed(serve)
+    chunked = b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%b\r\n%x\r\n%b\r\n0\r\n%b\r\n"
+    proof = b"X-Sig: %b\r\n" % signature(BODY)["x-sig"].encode()
+    trailed = await served.raw(chunked % (b"", len(BODY), BODY, proof))
+    assert trailed.startswith(b"HTTP/1.1 401 ")
+    headed = await served.raw(chunked % (proof + b"Connection: close\r\n", len(BODY), BODY, b"X-Sig: other\r\n"))
+    assert headed.startswith(b"HTTP/1.1 200 "), "and is no second one"
+
+
 async def test_a_body_that_is_too_large_or_late_is_not_waited_for(serve: Serve) -> None:
     served = await signed(serve, max_body_bytes=2048, deadline_s=0.3)
     large = b"x" * 4096

@@ -41,6 +41,7 @@ def test_an_array_of_anything_else_is_undecodable(body: bytes) -> None:
 
 def test_a_form_keeps_every_value() -> None:
     assert form_fields(b"a=1&b=&a=2&c=%C3%BC+%2B&a=2") == {"a": ["1", "2", "2"], "b": "", "c": "ü +"}
+    assert form_fields(b"a=1&a=1&b=&b=&c=12&c=12") == {"a": ["1", "1"], "b": ["", ""], "c": ["12", "12"]}
 
 
 @pytest.mark.parametrize("body", [b"", b"a", b"a=%FF", b"\xff=1", b"&".join([b"a=1"] * 1001)])
