@@ -184,15 +184,21 @@ class DedupTable:
 
     async def _around(self, key: bytes, record: Record) -> bool:
         """The broker does not take it: into the spool. Whether that was ours to do."""
-        written = self._writing.get(key)  # an equal delivery's deadline may have come before
+        assert self._detour is not None  # noqa: S101 -- as in `spool_missing`
+        ours = False
         try:
-            await asyncio.shield(self._write({key: record}) if written is None else written)
+            if not self._seen.see(key):  # else an equal delivery's deadline has come before, and it is there
+                written = self._writing.get(key)  # or will be
+                ours = written is None
+                await asyncio.shield(self._write({key: record}) if written is None else written)
         except BaseException as error:
             shared = error if isinstance(error, SpoolError) else BrokerUnavailable("an equal delivery was not taken")
             self._fail(key, record, shared)
             raise
         self._settle(key)
-        return written is None
+        if len(self._detour.holds):
+            self._detour.ended(record, stored=False)  # it may have been held for our publish
+        return ours
 
     def _write(self, records: dict[bytes, Record]) -> asyncio.Future[Sequence[int]]:
         """Into the spool, whoever goes on waiting for it."""

@@ -118,6 +118,28 @@ def test_with_all_late_slots_taken_the_spool_has_it_and_so_do_those_who_joined(t
     space.close()
 
 
+def test_a_row_held_for_another_ones_publish_is_drained_when_that_fails_before_its_own_deadline(tmp_path: Path) -> None:
+    """Who joined a batch takes over its publish at the batch's deadline, and the batch writes it into the spool."""
+    space = Space(tmp_path, max_in_flight=2)
+    for key in ("1", "2"):
+        space.post(event(f"slot{key}", key=key))
+    space.pass_time(BROKER_S + 0.1)
+    batch = space.post(event("a", "audit"), event("b", "audit"))
+    space.pass_time(1)
+    joined = space.post(event("a", "audit"))
+    space.pass_time(BROKER_S - 0.9)
+    assert (batch.status, joined.status) == (200, None)
+    assert space.broker.handed_over.count("a@audit") == 2
+    space.broker.takes_all()
+    space.fail("a@audit", BrokerUnavailable("link lost", maybe_stored=True))
+    space.pass_time(1)
+    assert joined.status == 200
+    assert space.broker.handed_over[-2:] == ["a@audit", "b@audit"]
+    space.ack("slot1@t", "slot2@t")
+    space.close()
+    assert (space.rows, len(space.holds)) == (0, 0)
+
+
 def test_what_is_written_twice_at_once_is_settled_for_all(space: Space) -> None:
     """A disk slower than the deadline and the retry after it."""
     space.broker.away(AWAY)
