@@ -40,6 +40,7 @@ class Reading(msgspec.Struct, frozen=True):
 
     lane: Lane
     limit: int
+    after: int
     future: asyncio.Future[list[Row]]
 
 
@@ -146,7 +147,7 @@ def _read(store: Store, reads: Sequence[Reading]) -> list[list[Row]]:
     found: list[list[Row]] = []
     size = 0
     for reading in reads:
-        found.append(store.read(reading.lane, reading.limit))
+        found.append(store.read(reading.lane, reading.limit, reading.after))
         size += sum(len(row.entry.record.value) for row in found[-1])
         if size >= _READ_BYTES:
             break

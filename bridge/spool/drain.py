@@ -8,7 +8,7 @@ What one failure in the middle of a run leaves behind is published after the row
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
@@ -82,8 +82,7 @@ class Drain:
         self._turns: deque[str] = deque()  # topics, whose turn is next
         self._woken: set[Lane] = set()  # while active
         self._gone: set[int] = set()  # seqs of rows that are published, and whose delete is not through
-        self._starved: set[Lane] = set()  # lanes that showed nothing else
-        self._aside: Counter[Lane] = Counter()  # rows that nobody takes
+        self._passed: dict[Lane, int] = {}  # up to this seq the lane has nothing else
         self._wakeup = asyncio.Event()
         self._stopping = False
         self.wake(spool.lanes)
@@ -177,32 +176,40 @@ class Drain:
 
     async def _publish_rows(self, lane: Lane, topic: _Topic) -> bool:
         """Whether there may be more to do."""
-        rows = await self._spool.read(lane, _ROWS_AT_ONCE + self._aside[lane])
-        fresh = [row for row in rows if row.seq not in self._gone] if self._gone else rows
-        if rows and not fresh:
-            self._starved.add(lane)
-            return False
+        rows = await self._next_rows(lane)
         run: list[Row] = []
-        for row in fresh:
+        for row in rows:
             record = row.entry.record
             if record in self._holds:
-                if not await self._publish_run(run, topic, lane):
+                if not await self._publish_run(run, topic):
                     return True
                 run = []
                 if self._holds.waits(record):
                     return False  # whoever ends the hold wakes us
                 if self._holds.forget(record):
                     self._facts.acknowledged_late()
-                    self._let_go(row, lane)
+                    self._let_go(row)
                     continue
             run.append(row)
-            if topic.pause_s and not await self._publish_run([run.pop()], topic, lane):
+            if topic.pause_s and not await self._publish_run([run.pop()], topic):
                 return True
-        if not await self._publish_run(run, topic, lane):
+        if not await self._publish_run(run, topic):
             return True
-        return bool(rows) and lane in self._spool.lanes  # without rows: those it counts are still being written
+        if lane in self._spool.lanes:
+            return bool(rows)  # without rows: those it counts are still being written, or nobody takes them
+        self._passed.pop(lane, None)
+        return False
 
-    async def _publish_run(self, run: Sequence[Row], topic: _Topic, lane: Lane) -> bool:
+    async def _next_rows(self, lane: Lane) -> list[Row]:
+        """Those that are not done with; none: there are no more."""
+        while True:
+            rows = await self._spool.read(lane, _ROWS_AT_ONCE, after=self._passed.get(lane, 0))
+            fresh = [row for row in rows if row.seq not in self._gone] if self._gone else rows
+            if fresh or not rows:
+                return fresh
+            self._passed[lane] = rows[-1].seq  # those that nobody takes stay, and may be many
+
+    async def _publish_run(self, run: Sequence[Row], topic: _Topic) -> bool:
         """Hand rows to the publisher, in order; whether all are done with.
 
         All at once: a publisher keeps the order of a key, and one row a round trip would let a busy lane grow for ever.
@@ -218,7 +225,7 @@ class Drain:
             nonlocal failed
             if failed:
                 return False
-            is_done = await self._publish_row(row, topic, lane)
+            is_done = await self._publish_row(row, topic)
             failed = failed or not is_done
             return is_done
 
@@ -229,19 +236,16 @@ class Drain:
                 raise fault
         return all(done)
 
-    def _let_go(self, row: Row, lane: Lane) -> None:
+    def _let_go(self, row: Row) -> None:
         self._gone.add(row.seq)
-        self._spool.delete([row]).add_done_callback(partial(self._deleted, row.seq, lane))
+        self._spool.delete([row]).add_done_callback(partial(self._deleted, row.seq))
 
-    def _deleted(self, seq: int, lane: Lane, deleted: "asyncio.Future[None]") -> None:
+    def _deleted(self, seq: int, deleted: "asyncio.Future[None]") -> None:
         if deleted.cancelled() or deleted.exception() is not None:
             return  # the spool has failed, or is closed: the row is published again at the next start
         self._gone.discard(seq)
-        if lane in self._starved:
-            self._starved.discard(lane)
-            self.wake([lane])
 
-    async def _publish_row(self, row: Row, topic: _Topic, lane: Lane) -> bool:
+    async def _publish_row(self, row: Row, topic: _Topic) -> bool:
         """Whether the row is done with."""
         record = row.entry.record
         try:
@@ -253,7 +257,7 @@ class Drain:
                         raise
                     await self._refused(row, refusal)
         except RecordRefused as refusal:
-            self._set_aside(row, refusal, lane)
+            self._set_aside(row, refusal)
             return False
         except (PublishError, TimeoutError) as error:
             self._failed(topic, row, error)
@@ -263,16 +267,15 @@ class Drain:
             self._facts.recovered(record.topic)
             self._wakeup.set()
         self._facts.drained(record.topic)
-        self._let_go(row, lane)
+        self._let_go(row)
         return True
 
-    def _set_aside(self, row: Row, refusal: RecordRefused, lane: Lane) -> None:
+    def _set_aside(self, row: Row, refusal: RecordRefused) -> None:
         """Nobody takes the row, not even as a dead letter: it stays, since it was answered with success.
 
         Its lane goes on without it.
         """
         self._gone.add(row.seq)
-        self._aside[lane] += 1
         self._facts.refused(row.entry.record.topic, str(refusal))
 
     def _failed(self, topic: _Topic, row: Row, error: Exception) -> None:

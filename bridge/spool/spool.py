@@ -129,15 +129,15 @@ class Spool:
         self._pump()
         return appending.future
 
-    async def read(self, lane: Lane, limit: int) -> list[Row]:
-        """The oldest rows of a lane; fewer than `limit` where they are large, but one if there is any.
+    async def read(self, lane: Lane, limit: int, *, after: int = 0) -> list[Row]:
+        """The oldest rows of a lane behind that seq; fewer than `limit` where they are large, but one if there is any.
 
         Raises:
             SpoolError: the disk has failed, or the spool is not open.
         """
         if error := self._unusable():
             raise error
-        reading = Reading(lane, limit, asyncio.get_running_loop().create_future())
+        reading = Reading(lane, limit, after, asyncio.get_running_loop().create_future())
         self._next.reads.append(reading)
         self._pump()
         return await reading.future

@@ -20,6 +20,7 @@ __all__ = [
     "SCHEMA",
     "SELECT",
     "SELECT_IDS",
+    "SELECT_LANE",
     "SQLITE",
     "VERSION",
     "Connection",
@@ -60,6 +61,7 @@ INSERT_FOUND = f"INSERT OR IGNORE INTO rows {_VALUES}"
 """Salvaged rows, some of which are found twice."""
 
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM rows"  # noqa: S608 -- constants
+SELECT_LANE = f"{SELECT} WHERE topic = ? AND key = ? AND seq > ? ORDER BY seq LIMIT ?"
 SELECT_IDS = "SELECT topic, key, source, dedup_id FROM rows ORDER BY seq"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -36,8 +36,8 @@ from bridge.spool.opening import (
 from bridge.spool.sql import (
     INSERT,
     PAGE_BYTES,
-    SELECT,
     SELECT_IDS,
+    SELECT_LANE,
     SQLITE,
     Connection,
     Driver,
@@ -194,8 +194,8 @@ class Store:
         self._unmerged += 8 + 4 * (len(appends) + len(deletes)) + sum(e.size_bytes for e in appends) // PAGE_BYTES
         return Written(seqs, known, missing, self.usage())
 
-    def read(self, lane: Lane, limit: int) -> list[Row]:
-        """The oldest rows of a lane, at least one if there is any, not much more than 4 MiB.
+    def read(self, lane: Lane, limit: int, after: int = 0) -> list[Row]:
+        """The oldest rows of a lane behind a seq, at least one if there is any, not much more than 4 MiB.
 
         Raises:
             SpoolFailed: a row is not what was written.
@@ -203,7 +203,7 @@ class Store:
         rows: list[Row] = []
         size = 0
         with using(self._path, self._driver):
-            for columns in self._execute(f"{SELECT} WHERE topic = ? AND key = ? ORDER BY seq LIMIT ?", (*lane, limit)):
+            for columns in self._execute(SELECT_LANE, (*lane, after, limit)):
                 row = decode(columns)
                 if row is None:
                     raise SpoolFailed(f"row {columns[0]} of {self._path} is damaged: its checksum differs")

@@ -35,10 +35,10 @@ DEADLINE_S = 3.0
 BROKER_S = 2.5  # of them; the rest is the spool's
 
 
-def event(name: str, *topics: str, key: str = "1") -> Prepared:
+def event(name: str, *topics: str, key: str = "1", size: int = 0) -> Prepared:
     """An event and its records: one for each topic, which is `t` if none is given."""
     made = dedup_space.event(name, *topics)
-    records = tuple(msgspec.structs.replace(record, key=key) for record in made.records)
+    records = tuple(msgspec.structs.replace(record, key=key, value=bytes(size)) for record in made.records)
     return msgspec.structs.replace(made, records=records)
 
 

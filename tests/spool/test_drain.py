@@ -108,6 +108,17 @@ def test_rows_that_nobody_takes_do_not_block_their_lane_however_many_they_are(sp
     assert len(space.broker.handed_over) == 42  # and none is tried again
 
 
+def test_rows_that_nobody_takes_do_not_block_their_lane_however_large_they_are(space: Space) -> None:
+    """More of them than one read gives out."""
+    space.broker.answers = refuses_r
+    for number in range(6):
+        space.spooled(event(f"r{number}", size=1_000_000))
+    space.spooled(event("good"))
+    space.pass_time(5)
+    assert space.broker.handed_over[-1] == "good@t"
+    assert space.rows == 6
+
+
 def test_a_refused_row_goes_to_who_takes_it(tmp_path: Path) -> None:
     taken: list[str] = []
     reachable = False
