@@ -151,7 +151,7 @@ class Store:
                 for topic, key, source, dedup_id in self._execute(SELECT_IDS):
                     on_row((sys.intern(topic), key), source, dedup_id)
         except BaseException:
-            self.close()
+            self._let_go()  # what was not looked at has no totals that could be saved
             raise
         if repaired is None:
             return Opened(self.totals.rows)
@@ -267,6 +267,9 @@ class Store:
         if self._db is not None:
             with contextlib.suppress(SpoolError):
                 self.save_totals()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._close()
         descriptor, self._lock = self._lock, None
         if descriptor is not None:

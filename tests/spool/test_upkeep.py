@@ -199,6 +199,21 @@ def test_no_other_process_reads_or_writes_the_file_meanwhile(tmp_path: Path) -> 
     store.close()
 
 
+def test_a_start_that_does_not_get_to_look_leaves_the_totals_that_tell_of_losses(tmp_path: Path) -> None:
+    """Somebody looks into the file with a tool of SQLite's, say."""
+    store = store_in(tmp_path)
+    ids_of(store)
+    store.write([encode(entry(1))])
+    store.close()
+    other = SQLITE.connect(str(tmp_path / "spool" / "spool.db"))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ConfigError, match="in use by another process"):
+        ids_of(store_in(tmp_path))
+    other.close()
+    (tmp_path / "spool" / "spool.db").unlink()
+    assert store_in(tmp_path).open(lambda *_row: None).lost == 1
+
+
 @pytest.mark.parametrize(
     ("statement", "answer"), [("journal_mode", "delete"), ("synchronous", 1), ("locking_mode", "normal")]
 )
