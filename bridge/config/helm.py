@@ -70,9 +70,17 @@ def helm_definitions() -> dict[str, Any]:
 
 
 def helm_defaults() -> str:
-    """A template of JSON: key -> default of each whole number, for what the chart reckons from them."""
-    numbers = [*_plain(source=False), *_plain(source=True)]
-    defaults = {chart_key(variable): variable.default for variable in numbers if variable.type is int}
+    """A template of JSON: key -> default of each whole number, for what the chart reckons from them.
+
+    A deadline's default is the provider's: by name, `other` for those of other packages.
+    """
+    from bridge.providers import BUILT_IN, PROVIDERS  # noqa: PLC0415 -- as below
+
+    defaults: dict[str, Any] = {
+        chart_key(variable): variable.default for variable in _plain(source=False) if variable.type is int
+    }
+    (other,) = (variable.default for variable in variables(SourceConfig) if variable.field == "deadline_ms")
+    defaults["deadlines_ms"] = {name: PROVIDERS[name].deadline_ms for name in BUILT_IN} | {"other": other}
     body = json.dumps(defaults, indent=2, sort_keys=True)
     return f'{{{{- define "webhook-bridge.defaults" -}}}}\n{body}\n{{{{- end }}}}\n'
 

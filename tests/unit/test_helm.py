@@ -11,6 +11,7 @@ import yaml
 from bridge.config import SourceConfig, variables
 from bridge.config.helm import helm_config, helm_defaults, helm_definitions, helm_secrets, helm_source
 from bridge.config.variables import built_in_variables
+from bridge.providers import BUILT_IN, PROVIDERS
 from tests.generated_chart import CHART
 
 # Values of their own in the chart, or nothing that a pod may choose.
@@ -56,7 +57,7 @@ def test_the_defaults_that_templates_reckon_with_are_the_bridges() -> None:
     body = helm_defaults().split("\n", 1)[1].rpartition("{{-")[0]
     defaults = json.loads(body)
     assert defaults["BRIDGE_SHUTDOWN_TIMEOUT_MS"] == 10_000
-    assert defaults["DEADLINE_MS"] == 3000
+    assert defaults["deadlines_ms"] == {name: PROVIDERS[name].deadline_ms for name in BUILT_IN} | {"other": 3000}
 
 
 def test_the_charts_version_is_the_projects() -> None:

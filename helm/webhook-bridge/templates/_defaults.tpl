@@ -15,10 +15,20 @@
   "BRIDGE_SPOOL_DRAIN_RATE": 2000,
   "BRIDGE_SPOOL_MAX_BYTES": 1073741824,
   "BRIDGE_SPOOL_MIN_FREE_BYTES": 67108864,
-  "DEADLINE_MS": 3000,
-  "DEDUP_WINDOW_S": 4500,
-  "MAX_BODY_BYTES": 262144,
-  "SUCCESS_STATUS": 200,
-  "TOLERANCE_S": 300
+  "deadlines_ms": {
+    "chatlevel": 3000,
+    "cloudevents-http": 3000,
+    "generic": 3000,
+    "github": 8000,
+    "other": 3000,
+    "shopify": 4000,
+    "slack": 2500,
+    "standard-webhooks": 8000,
+    "stripe": 5000,
+    "svix": 8000,
+    "telegram": 3000,
+    "twilio": 4000,
+    "whatsapp-cloud": 4000
+  }
 }
 {{- end }}

@@ -26,9 +26,14 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 
 {{- define "webhook-bridge.labels" -}}
 {{ include "webhook-bridge.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "webhook-bridge.version" .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name (include "webhook-bridge.version" .Chart.Version) }}
+{{- end }}
+
+{{/* A version as labels and tags may have it: a `+` before the build's own part they may not. */}}
+{{- define "webhook-bridge.version" -}}
+{{ replace "+" "_" . }}
 {{- end }}
 
 {{- define "webhook-bridge.serviceAccount" -}}
@@ -37,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "webhook-bridge.image" -}}
 {{- $image := .Values.image -}}
-{{- $at := ternary (printf "@%s" $image.digest) (printf ":%s" (default .Chart.AppVersion $image.tag)) (ne $image.digest "") -}}
+{{- $at := ternary (printf "@%s" $image.digest) (printf ":%s" (default (include "webhook-bridge.version" .Chart.AppVersion) $image.tag)) (ne $image.digest "") -}}
 {{ required "image.repository: is not set; push what `make image` builds and name the place" $image.repository }}{{ $at }}
 {{- end }}
 
@@ -112,7 +117,7 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
 {{ dict "files" $files | toJson }}
 {{- end }}
 
-{{- define "webhook-bridge.env" -}}
+{{- define "webhook-bridge.ownEnv" -}}
 {{- $sources := (include "webhook-bridge.sources" . | fromJson).sources -}}
 {{- $pairs := list -}}
 {{- range $sources }}{{ $pairs = append $pairs (printf "%s=%s" .name (default .name .provider)) }}{{ end -}}
@@ -148,11 +153,23 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
 - name: {{ .env }}
   value: /etc/webhook-bridge/{{ .variable }}
 {{- end }}
+{{- end }}
+
+{{/* Each variable once: of two the last one counts, and Kubernetes, which merges by name, may drop both at an upgrade. */}}
+{{- define "webhook-bridge.env" -}}
+{{- $own := include "webhook-bridge.ownEnv" . -}}
+{{- $names := list -}}
+{{- range fromYamlArray $own }}{{ $names = append $names .name }}{{ end -}}
+{{ $own }}
 {{- with .Values.extraEnv }}
 {{- range . }}
-{{- if regexMatch "^BRIDGE_(BROKER|DATA_DIR|LISTEN|OPS_LISTEN|ROUTES|SHUTDOWN_TIMEOUT_MS|SOURCES|SOURCE_.*|SPOOL|SPOOL_MAX_BYTES|SPOOL_MIN_FREE_BYTES)$" (default "" .name) }}
+{{- if regexMatch "^BRIDGE_(BROKER|DATA_DIR|LISTEN|OPS_LISTEN|ROUTES|SHUTDOWN_TIMEOUT_MS|SOURCES|SOURCE_.*|SPOOL|SPOOL_MAX_BYTES|SPOOL_MIN_FREE_BYTES)$" .name }}
 {{- fail (printf "extraEnv: %s is set by the chart; use broker, listenAddress, persistence, sources, routes or config" .name) }}
 {{- end }}
+{{- if has .name $names }}
+{{- fail (printf "extraEnv: %s is set twice; once is enough, here, in config or in secrets" .name) }}
+{{- end }}
+{{- $names = append $names .name }}
 {{- end }}
 {{ toYaml . }}
 {{- end }}
@@ -187,8 +204,10 @@ BRIDGE_SOURCE_{{ .name | upper | replace "-" "_" }}_
 {{/* What becomes of a pod that is told to end: it serves until proxies know, then lets requests finish. */}}
 {{- define "webhook-bridge.gracePeriod" -}}
 {{- $shutdown := include "webhook-bridge.number" (dict "from" .Values.config "key" "BRIDGE_SHUTDOWN_TIMEOUT_MS") | int64 -}}
+{{- $deadlines := (include "webhook-bridge.defaults" . | fromJson).deadlines_ms -}}
 {{- range (include "webhook-bridge.sources" . | fromJson).sources -}}
-{{- $deadline := include "webhook-bridge.number" (dict "from" .config "key" "DEADLINE_MS") | int64 -}}
+{{- $usual := dict "DEADLINE_MS" (dig (default .name .provider) $deadlines.other $deadlines) -}}
+{{- $deadline := (merge (dict) (default dict .config) $usual).DEADLINE_MS | int64 -}}
 {{- if gt $deadline $shutdown -}}
 {{ fail (printf "sources: %s has DEADLINE_MS %d, longer than config.BRIDGE_SHUTDOWN_TIMEOUT_MS %d: a rollout would cut its requests off" .name $deadline $shutdown) }}
 {{- end -}}

@@ -89,7 +89,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 
 {{- define "webhook-bridge.container" -}}
-image: {{ include "webhook-bridge.image" . }}
+image: {{ include "webhook-bridge.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 env:
   {{- include "webhook-bridge.env" . | nindent 2 }}
