@@ -10,6 +10,8 @@ import pytest
 
 from bridge.errors import BrokerUnavailable, RecordTooLarge
 from bridge.publishers.nats import NatsPublisher
+from bridge.publishers.nats.link import Entry
+from bridge.publishers.nats.records import encode_head
 from tests.brokers import NatsServer, nats_cluster, stored, stream_api
 from tests.conftest import NatsSpace
 from tests.proxy import Proxy
@@ -186,6 +188,26 @@ async def test_n6_a_leader_that_dies_costs_no_record_no_copy_and_no_order(tmp_pa
             await asyncio.gather(*taken)
         survivor = next(server for server in servers if server is not leader)
         assert await values(survivor) == [item.value for item in items]
+
+
+async def test_n6_a_record_nobody_took_on_a_link_that_has_ended_since_goes_over_the_next_one(
+    server: NatsServer, start: Start
+) -> None:
+    """Both in one turn of the loop, which no server does on demand: we put it there."""
+    await create_stream(server)
+    publisher: NatsPublisher = await start(server.url)
+    outbox, first = publisher._outbox, record("test.a", b"1")
+    head, answer = encode_head(first, with_ttl=False), asyncio.get_running_loop().create_future()
+    link = outbox.link
+    outbox.detach()
+    outbox.stall(Entry(next(publisher._tokens), first.topic, head, first.value, answer))
+    await asyncio.sleep(0.3)  # longer than the pause before a record is tried again
+    assert link is not None
+    outbox.attach(link)
+    async with asyncio.timeout(READY_S):
+        await publisher.publish(record("test.a", b"2"))
+        await answer
+    assert await values(server) == [b"1", b"2"]
 
 
 # ---- N7: a full stream

@@ -62,6 +62,12 @@ class Outbox:
 
     def stall(self, entry: Entry) -> None:
         """Nobody took this record just now: it is tried again soon, and before the newer ones of its topic."""
+        if self.link is None:  # it ended before the answer was looked at: its lanes are gone
+            if self._refusal is None:
+                entry.put(self._waiting)
+            else:
+                entry.fail(BrokerUnavailable(self._refusal))
+            return
         if entry.topic not in self._lanes:
             self._lanes[entry.topic] = {}
         entry.put(self._lanes[entry.topic])
