@@ -67,6 +67,8 @@ def _table(values: str) -> str:
             depth = len(key[1]) // 2
             path = [*path[:depth], key[2]]
             if key[3].strip():
+                if not comment:
+                    raise SystemExit(f"values.yaml: {'.'.join(path)} has no comment above it that says what it is")
                 rows.append(f"| `{'.'.join(path)}` | `{_default(key[3])}` | {comment.replace('|', chr(92) + '|')} |")
             comment = ""
         else:

@@ -4,6 +4,7 @@ There are no nodes: objects are validated, admitted and stored, pods never run.
 """
 
 import contextlib
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,14 @@ class ApiServer:
 
     def post(self, path: str, content: dict[str, Any]) -> httpx.Response:
         return self._client.post(path, json=content, params={"fieldValidation": "Strict"})
+
+    def has(self, path: str) -> bool:
+        return self._client.get(path).status_code == 200
+
+    def patch(self, path: str, content: dict[str, Any]) -> None:
+        kind = {"content-type": "application/merge-patch+json"}
+        answer = self._client.patch(path, content=json.dumps(content), headers=kind)
+        assert answer.status_code == 200, answer.text
 
     def make_namespace(self, name: str, **labels: str) -> None:
         metadata = {"name": name, "labels": {key.replace("__", "/"): value for key, value in labels.items()}}

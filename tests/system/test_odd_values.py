@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bridge.providers import BUILT_IN, PROVIDERS
-from tests.system.helm import CHART, helm, template, workload_pod
+from tests.system.helm import CHART, ci_files, helm, template, workload_pod
 
 MINIMAL: dict[str, Any] = yaml.safe_load((CHART / "ci" / "00-minimal-values.yaml").read_text())
 VERSION: str = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
@@ -26,6 +26,20 @@ def refused(change: dict[str, Any]) -> str:
     done = template("-f", "-", stdin=json.dumps(MINIMAL | change), check=False)
     assert done.returncode
     return done.stderr.replace("\n", " ")
+
+
+def leaves(values: Any, path: str = "") -> set[str]:
+    """Names of the values; what is empty, or a list, is one as a whole."""
+    if not isinstance(values, dict) or not values:
+        return {path}
+    return {leaf for name, value in values.items() for leaf in leaves(value, f"{path}.{name}")}
+
+
+def test_each_value_is_in_a_golden_manifest() -> None:
+    """No value is there that nothing is made of, and each is held against the API server and three versions."""
+    set_somewhere: set[str] = set().union(*(leaves(yaml.safe_load(file.read_text())) for file in ci_files()))
+    known = leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
+    assert {name for name in known if not any(f"{given}.".startswith(f"{name}.") for given in set_somewhere)} == set()
 
 
 def test_a_version_with_build_metadata_makes_labels_and_a_tag_that_are_allowed(tmp_path: Path) -> None:
