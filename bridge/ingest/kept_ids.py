@@ -54,7 +54,7 @@ class KeptIds:
         Args:
             lost: how many records the spool has ever lost.
         """
-        marker = self._directory / "lost"
+        marker = self._directory / "rows.lost"  # a source is never called so
         with self._told():
             if int(marker.read_text() if marker.exists() else 0) == lost:
                 return

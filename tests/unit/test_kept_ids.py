@@ -215,6 +215,14 @@ async def test_when_rows_are_lost_all_is_forgotten_so_that_retries_are_published
     assert Process(tmp_path, lost=3).sees(1, 2) == [False, True]
 
 
+async def test_no_source_has_the_name_of_the_mark_that_rows_were_lost(tmp_path: Path) -> None:
+    first = Process(tmp_path, source="lost")
+    first.seen.add(key(1))
+    await first.flush()
+    assert Process(tmp_path, source="lost").sees(1) == [True]
+    assert Process(tmp_path, source="lost", lost=3).sees(1) == [False]
+
+
 async def test_what_was_lost_is_not_trusted_by_a_later_start_either(tmp_path: Path) -> None:
     """The spool says it once: a start that is cut off, or `drain`, may have been the one that heard it."""
     first = Process(tmp_path)
