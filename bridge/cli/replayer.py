@@ -122,6 +122,7 @@ class Replayer:
         self._publisher = publisher
         self._tell = tell
         self._late: dict[int, set[int]] = {}
+        self._begins = position.begins()
         self.replayed = self.failed = self.foreign = self.read = self.left = 0
 
     async def run(self, records: AsyncGenerator[Received, None]) -> None:
@@ -145,6 +146,8 @@ class Replayer:
 
     def _turn(self, received: Received) -> _Turn | None:
         """None: nothing is to be done about it."""
+        if received.seq < self._begins.pop(received.partition, 0):  # the first one, before where we were
+            del self._position.places[received.partition]  # the topic was made anew: that was another one's place
         if not self._position.wants(received.partition, received.seq):
             return None
         try:

@@ -23,7 +23,7 @@ from bridge.providers.base import Delivery
 from bridge.publishers.base import Record
 from bridge.publishers.nats import NatsPublisher
 from bridge.spool.model import Entry, Row
-from tests.brokers import stored
+from tests.brokers import stored, stream_api
 from tests.conftest import NatsSpace
 from tests.e2e.in_process import NOW, TOKEN, BridgeThread, message, settings_of
 from tests.e2e.kept import Found, Space, on
@@ -229,3 +229,15 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_missing(nats_space: Nats
     events = asyncio.run(stored(nats_space.url, nats_space.stream))[1500:]
     numbers = [json.loads(event.data)["data"]["payload"]["n"] for event in events]
     assert numbers == list(range(1500))  # in order, none missing; JetStream has dropped the copies
+
+
+def test_a_stream_that_was_made_anew_is_replayed_from_its_beginning(nats_space: NatsSpace, tmp_path: Path) -> None:
+    env = settings_of(nats_space, tmp_path, BRIDGE_SOURCES="shop=chatlevel")
+    del env["BRIDGE_SOURCE_HUB_TOKEN"]
+    for letters in (5, 3):
+        with BridgeThread(env):
+            pass  # makes the stream
+        asyncio.run(feed(nats_space, letters))
+        for expected in (letters, 0):
+            assert len(run_here("replay", "--json", env=env).stdout.splitlines()) == expected
+        asyncio.run(stream_api(nats_space.url, f"STREAM.DELETE.{nats_space.stream}"))

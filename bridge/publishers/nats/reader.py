@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
+import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -44,6 +45,14 @@ class _Created(msgspec.Struct, frozen=True):
     num_pending: int = 0
 
 
+class _State(msgspec.Struct, frozen=True):
+    last_seq: int = 0
+
+
+class _Info(msgspec.Struct, frozen=True):
+    state: _State | None = None
+
+
 class _Interrupted(Exception):
     """The consumer or its link is gone; another one takes over at the next record."""
 
@@ -63,7 +72,8 @@ async def follow(
         patterns: NATS subjects, wildcards allowed; an empty sequence is all.
         since: `new`: what is stored from now on; `all`: what the stream has; or what was stored since a time.
         to_end: end with what is stored now, instead of never.
-        positions: under 0 the place in the stream to begin at, in spite of `since`.
+        positions: under 0 the place in the stream to begin at, in spite of `since`. A stream that has not come so far
+            is another one, made anew: it is read from its beginning.
 
     Raises:
         BrokerUnavailable: the broker or the stream is not to be had at the beginning.
@@ -106,6 +116,8 @@ class _Reader:
         """
         link = await self._dial()
         try:
+            if not self.began and self._next_seq is not None and await self._last_seq(link) < self._next_seq - 1:
+                self._next_seq = 1
             consumer, left = await self._create_consumer(link)
             self.began = True
             if self._to_end and not left:
@@ -138,6 +150,16 @@ class _Reader:
                 if attempt >= self._dialer.servers:
                     raise _Interrupted(connect_reason(error)) from error
         raise AssertionError
+
+    async def _last_seq(self, link: Link) -> int:
+        """How far the stream has ever come; where that cannot be known, far enough."""
+        with contextlib.suppress(TimeoutError, NoResponders, Denied, msgspec.DecodeError, UnicodeDecodeError):
+            async with asyncio.timeout(_API_TIMEOUT_S):
+                answer = await link.ask(f"$JS.API.STREAM.INFO.{self._settings.stream}")
+            state = msgspec.json.decode(answer, type=_Info).state
+            if state is not None:
+                return state.last_seq
+        return sys.maxsize
 
     async def _create_consumer(self, link: Link) -> tuple[str, int]:
         """Its name, and how many records wait for it."""
