@@ -330,7 +330,10 @@ def test_send_signs_as_the_sender_does(sender: Sender) -> None:
         assert signed == sender.sign(body)
 
 
-FIELDS = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=8)), min_size=1, max_size=6)
+# Some of it is text: of nothing but separators the library makes the URL alone, which a request of JSON is signed by.
+FIELDS = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=8)), min_size=1, max_size=6).filter(
+    lambda fields: any(name or value for name, value in fields)
+)
 BASES = ("https://h.example.com", "https://h.example.com:443", "https://h.example.com:8443", "http://h.example.com")
 
 
