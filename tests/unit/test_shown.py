@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from bridge.cli.console import PersonConsole
+from bridge.cli.masking import one_line, plain, pretty
 from bridge.cli.shown import Shown, Wanted, line_of, show
 from bridge.publishers.base import Received
 
@@ -91,5 +92,16 @@ def test_the_records_own_key_comes_first() -> None:
 def test_credentials_are_hidden_by_type_and_by_name() -> None:
     secret = {"type": "messaging.connection.auth.v2", "data": {"device_id": "7", "other": "sesame"}}
     assert "sesame" not in str(seen(structured(**secret)).event)
-    assert "sesame" not in str(seen(structured(data={"extra": {"qrText": "sesame"}})).event)
+    for extra in ({"qrText": "sesame"}, [{"PairingCode": "sesame"}], {"qr": [["sesame"], {"a": "sesame"}]}):
+        assert "sesame" not in str(seen(structured(data={"extra": extra})).event)
+    shown = seen(structured(data={"device_id": "7", "text": "oi", "list": [{"a": 1}], "qr": None})).event
+    assert shown is not None
+    assert shown["data"] == {"device_id": "7", "text": "oi", "list": [{"a": 1}], "qr": None}
     assert "sesame" in str(Shown.of(structured(**secret), show_credentials=True).event)
+
+
+def test_nothing_moves_the_cursor_of_a_terminal() -> None:
+    moves = "\x00\x07\x08\x0b\x0c\r\x1b\x1f\x7f\x85\x9b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"
+    assert one_line(f"a{moves}\nb") == "a" + "\ufffd" * (len(moves) + 1) + "b"
+    assert plain(f"[red]{moves}") == "\\[red]" + "\ufffd" * len(moves)
+    assert not set(moves) & set(pretty({"a": moves}))
