@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from bridge.config import Config
 from bridge.errors import SpoolFailed
@@ -19,9 +20,12 @@ from bridge.telemetry import spool_facts
 from bridge.telemetry.drain_facts import DrainFacts
 from bridge.telemetry.metrics import Metrics
 
-__all__ = ["Spooling"]
+__all__ = ["Spooling", "spool_directory"]
 
-_DIRECTORY = "spool"
+
+def spool_directory(config: Config) -> Path:
+    """Where it is; there only if a bridge with these settings ever had a spool."""
+    return config.data_dir / "spool"
 
 
 class Spooling:
@@ -47,7 +51,7 @@ class Spooling:
         self._config = config
         self._metrics = metrics
         self.spool = Spool(
-            Store(config.data_dir / _DIRECTORY, max_bytes=config.spool_max_bytes),
+            Store(spool_directory(config), max_bytes=config.spool_max_bytes),
             max_bytes=config.spool_max_bytes,
             min_free_bytes=config.spool_min_free_bytes,
         )

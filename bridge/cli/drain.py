@@ -13,10 +13,11 @@ from bridge.cli.command import Command
 from bridge.cli.console import PersonConsole
 from bridge.cli.progress import progressing
 from bridge.config import Config, load, make_tables
+from bridge.errors import ConfigError, Problem
 from bridge.ingest.compiled import make_refused_records
 from bridge.providers import PROVIDERS
 from bridge.publishers.base import Publisher
-from bridge.spooling import Spooling
+from bridge.spooling import Spooling, spool_directory
 from bridge.telemetry import logs
 from bridge.telemetry.metrics import Metrics
 
@@ -47,6 +48,9 @@ def drain(*, timeout_s: float) -> None:
     Exit code 0: the spool is empty. 1: something is left in it. 2: wrong usage or configuration.
     """
     config = load(os.environ)
+    if not spool_directory(config).is_dir():
+        found = f"{config.data_dir} has no spool"
+        raise ConfigError([Problem("BRIDGE_DATA_DIR", found, "the data directory of the instance that was stopped")])
     logs.configure(format="console", level="error", stream=sys.stderr)
     try:
         drained, left, why = asyncio.run(_drain(config, timeout_s))

@@ -1,5 +1,6 @@
 """`explain`: what one payload becomes, by the code that the entrance runs, offline."""
 
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from bridge.routing import Table
 
 __all__ = ["explain"]
 
+_REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]")
 _REFUSED = 400  # and above, of statuses
 
 
@@ -64,6 +66,8 @@ def explain(*, file: Path, source: str | None, whole: bool, as_json: bool, show_
     found = surveyed()
     tell_ignored(found.problems)
     content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    if not whole and _REQUEST_LINE.match(content):
+        click.echo("it begins as a whole HTTP request does: --request explains those", err=True)
     request = _request(content) if whole else None
     found, chosen = _choose(found, source or _called(request, found.config))
     explained = _explained(found, chosen, request or _of_body(chosen, content), prove=whole)
@@ -95,12 +99,16 @@ def _choose(found: Surveyed, name: str | None) -> tuple[Surveyed, SourceConfig]:
 
 
 def _called(request: Request | None, config: Config) -> str | None:
-    """The source whose entrance the request calls, if it is one of ours."""
+    """The source whose entrance the request calls, if it is one of ours, or named as its provider."""
     if request is None:
         return None
     below = request.path.decode(errors="replace").partition("/webhooks/")[2]  # whatever a proxy has before it
     name = below.partition("/")[0]
-    return name if name in {source.name for source in config.sources} else None
+    if name in PROVIDERS or name in {source.name for source in config.sources}:
+        return name
+    if name:
+        click.echo(f"it calls {name[:40]!r}, which is no source here: the answer would be 404; see --source", err=True)
+    return None
 
 
 def _request(content: bytes) -> Request:

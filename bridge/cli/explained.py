@@ -183,9 +183,9 @@ def _masked(record: ExplainedRecord, event: ExplainedEvent, *, whole: bool) -> E
 def show(explained: Explained) -> None:
     """For people: what is the answer, then each event with its records."""
     console = PersonConsole()
-    size = f"body {explained.body_bytes} of at most {explained.max_body_bytes} bytes"
+    size = f"(body: {explained.body_bytes} of at most {explained.max_body_bytes} bytes)"
     if explained.error:
-        console.print(f"[red]{explained.status} {explained.error}[/red] {plain(explained.detail)} [dim]{size}[/dim]")
+        console.print(f"[red]{explained.status} {explained.error}[/red]: {plain(explained.detail)} [dim]{size}[/dim]")
     else:
         count = len(explained.events)
         events = f"{count} event{'' if count == 1 else 's'}"

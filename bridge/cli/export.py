@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,7 @@ def schemas(*, to: Path | None, old: Path | None) -> None:
         if broken:
             sys.exit(1)
     if to is not None:
-        for path, content in found.items():
-            (to / path).parent.mkdir(parents=True, exist_ok=True)
-            (to / path).write_bytes(content)
+        _write(to, found)
     elif old is None:
         by_path = {path: msgspec.Raw(content) for path, content in found.items()}
         click.echo(msgspec.json.format(msgspec.json.encode(by_path), indent=2))
@@ -116,6 +114,16 @@ def _right(problems: Iterable[Problem]) -> dict[str, str]:
     """The environment without what is wrong, for that may be a secret which stands where none belongs."""
     wrong = {problem.variable for problem in problems}
     return {name: text for name, text in os.environ.items() if name not in wrong}
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        for path, content in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+    except OSError as error:
+        found = f"{error.filename} cannot be written: {error.strerror}; expected a folder of yours"
+        raise click.BadParameter(found, param_hint="--to") from error
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -104,6 +104,10 @@ def replay(
         raise click.UsageError(f"{_TOPICS[from_topic]} names no topic, so there is nothing to replay")
     if from_topic == "raw" and reason is not None:
         raise click.UsageError("--reason is about dead letters; on the raw topic nothing has one")
+    if since is not None and until is not None and since >= until:
+        raise click.UsageError(f"--since ({since:%Y-%m-%d %H:%M:%S}) is not before --until ({until:%Y-%m-%d %H:%M:%S})")
+    if source is not None and source not in (known := [one.name for one in config.sources]):
+        click.echo(f"{source!r} is no source now: BRIDGE_SOURCES has {', '.join(known)}", err=True)
     path = position_file or config.data_dir / "replay" / f"{_file_name(name or from_topic)}.json"
     selection = Selection(since=since, until=until, source=source, reason=reason)
     try:
@@ -240,6 +244,7 @@ class _Told:
         console.print(f"; {replayer.foreign} records are no letters" if replayer.foreign else "")
         if not self._dry_run:
             console.print(f"[dim]position: {plain(path)}[/dim]")
+        if replayer.replayed and not self._dry_run:
             console.print(_COPIES)
 
 

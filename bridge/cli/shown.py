@@ -93,12 +93,15 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     def __call__(self, shown: Shown) -> bool:
         """Whether this one is."""
         event = shown.event or {}
-        names = (shown.topic, shown.topic.split(".", 2)[-1], str(event.get("type", "")), shown.name)
-        if not any(fnmatchcase(name, self.pattern) for name in names):
+        if not self.is_named(shown.topic, str(event.get("type", "")), shown.name):
             return False
         from_where = _SOURCE.fullmatch(str(event.get("source", "")))
         source, device = (from_where["source"], unquote(from_where["device"])) if from_where else (None, None)
         return self.source in (None, source) and self.device in (None, device) and self.key in (None, shown.key)
+
+    def is_named(self, topic: str, ce_type: str, name: str) -> bool:
+        """Whether the pattern is about events of this type on this topic."""
+        return any(fnmatchcase(text, self.pattern) for text in (topic, topic.split(".", 2)[-1], ce_type, name))
 
 
 def _name_of(event: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from bridge.config import load, make_tables
 from bridge.errors import BrokerUnavailable
 from bridge.providers import PROVIDERS
 from bridge.publishers.base import Since
+from bridge.routing import Table
 
 __all__ = ["tail"]
 
@@ -75,6 +76,12 @@ def tail(
         )
     reader = make_reader(config, tables if source is None else {source: tables[source]})
     wanted = Wanted(pattern=pattern, source=source, device=device, key=key)
+    if not any(_has(table, wanted) for name, table in tables.items() if source in (None, name)):
+        letters = config.dead_letter_topic is not None and wanted.is_named(config.dead_letter_topic, "", "")
+        instead = (
+            "dead letters are shown by `webhook-bridge replay --dry-run`" if letters else "see `webhook-bridge routes`"
+        )
+        click.echo(f"No topic or type of these settings is named {pattern!r}: {instead}.", err=True)
     start: Since = since or ("all" if from_start else "new")
     console = PersonConsole(for_reader=True)
 
@@ -100,6 +107,15 @@ def tail(
         broker = embedded if config.broker.kind == "embedded" else config.broker
         click.echo(f"Cannot follow {broker}: {error}.", err=True)
         sys.exit(1)
+
+
+def _has(table: Table, wanted: Wanted) -> bool:
+    """Whether events of the pattern may come: where payloads name the types, any may."""
+    return table.source.open_types or any(
+        wanted.is_named(route.topic, event_type.ce_type, event_type.name)
+        for event_type in table.source.types
+        for route in table.find(event_type.name).routes
+    )
 
 
 async def _until_signalled(following: Coroutine[None, None, None]) -> None:

@@ -54,8 +54,9 @@ class Pattern(msgspec.Struct, frozen=True):
         """What is wrong with it for every source and type, and what would be right; or None."""
         for name in _PLACEHOLDER.findall(self.text):
             if name not in PLACEHOLDERS:
-                expected = nearest(name, PLACEHOLDERS).replace("one of ", "")
-                return f"has the placeholder {{{name}}}", f"{{source}}, {{type}} or {{domain}}; {expected}"
+                near = difflib.get_close_matches(name.lower(), PLACEHOLDERS, 1)
+                expected = "{source}, {type} or {domain}" + "".join(f"; {meant}, perhaps" for meant in near)
+                return f"has the placeholder {{{name}}}", expected
         if problem := topic_problem(_PLACEHOLDER.sub("x", self.text)):
             return problem, "a topic such as whatsapp.messages or events.{source}.{type}"
         return None

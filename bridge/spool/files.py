@@ -78,7 +78,9 @@ def lock(path: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         found = f"{path.parent} is in use by another bridge, which holds {path}"
-        raise ConfigError([Problem(_VARIABLE, found, "a directory of this bridge alone")]) from error
+        raise ConfigError(
+            [Problem(_VARIABLE, found, "a directory of this bridge alone, which drains its spool itself while it runs")]
+        ) from error
     return descriptor
 
 

@@ -55,3 +55,10 @@ async def test_a_dead_letter_on_the_broker_is_as_the_served_document_says(
     assert letter.subject == nats_space.topic("dead-letter")
     (message,) = served["channels"][letter.subject]["messages"].values()
     jsonschema.Draft7Validator(message["headers"] | {"additionalProperties": False}).validate(letter.headers)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "messaging").write_text("in the way")
+    result = run_here("export", "schemas", "--to", str(tmp_path), env={})
+    assert (result.exit_code, "Traceback" in result.output) == (2, False)
+    assert f"{tmp_path / 'messaging'}" in result.stderr

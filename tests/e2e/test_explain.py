@@ -252,8 +252,9 @@ def test_a_captured_request_is_explained_as_the_source_that_it_calls(path: str, 
     captured = tmp_path / "captured.http"
     captured.write_text(f"POST {path} HTTP/1.1\nHost: hooks.example.com\n\n{{}}")
     env = META | {"BRIDGE_SOURCES": "first=chatlevel,wa=whatsapp-cloud"}
-    explained = json.loads(run_here("explain", "--request", str(captured), "--json", env=env).stdout)
-    assert explained["source"] == source
+    result = run_here("explain", "--request", str(captured), "--json", env=env)
+    assert json.loads(result.stdout)["source"] == source
+    assert ("it calls 'nobody', which is no source here" in result.stderr) == ("nobody" in path)
     named = run_here("explain", "--request", str(captured), "--source", "first", "--json", env=env)
     assert json.loads(named.stdout)["source"] == "first"
 
@@ -266,3 +267,13 @@ def test_a_captured_body_that_is_encoded_is_refused_as_by_the_entrance(
     captured.write_text(f"POST /webhooks/chatlevel HTTP/1.1\nContent-Encoding: {encoding}\n\n{{}}")
     explained = run_here("explain", "--request", str(captured), "--json", env={})
     assert (explained.exit_code, json.loads(explained.stdout)["status"]) == (1, status)
+
+
+def test_a_request_to_a_source_that_is_not_configured_is_explained_as_its_providers(tmp_path: Path) -> None:
+    captured = tmp_path / "captured.http"
+    captured.write_bytes(b"POST /webhooks/github HTTP/1.1\nX-GitHub-Event: push\n\n{}")
+    result = run_here("explain", "--request", str(captured), "--json", env={})
+    assert json.loads(result.stdout)["source"] == "github"
+    assert "not configured: source github" in result.stderr
+    body_alone = run_here("explain", str(captured), env={})
+    assert "it begins as a whole HTTP request does: --request explains those" in body_alone.stderr

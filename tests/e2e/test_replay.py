@@ -118,6 +118,10 @@ def test_a_source_that_is_gone_is_said_and_its_letters_wait(lettered: Lettered) 
     assert {line["error"] for line in lines if line["source"] == "hub"} == {"no_source"}
     lettered.env["BRIDGE_SOURCE_HUB_TOKEN"] = TOKEN
     assert [line["outcome"] for line in lettered.lines("--json")] == ["fails", *["replayed"] * 5, "fails"]
+    misspelt = lettered.replay("--source", "hubb", "--name", "misspelt")
+    assert "'hubb' is no source now: BRIDGE_SOURCES has shop, hub" in misspelt.stderr
+    assert "0 replayed" in misspelt.stdout
+    assert "JetStream drops" not in misspelt.stdout
 
 
 def test_raw_deliveries_are_replayed_with_the_ids_they_had(lettered: Lettered) -> None:
@@ -183,6 +187,7 @@ def test_wrong_usage_is_said(tmp_path: Path) -> None:
         ((), {"BRIDGE_DEAD_LETTER_TOPIC": ""}),
         (("--from", "raw", "--reason", "undecodable"), {"BRIDGE_RAW_TOPIC": "raw"}),
         (("--name", "../x"), {}),
+        (("--since", "1h", "--until", "2h"), {}),
     ):
         assert run_here("replay", *arguments, env=env | more).exit_code == 2
     (tmp_path / "position").write_text("{")

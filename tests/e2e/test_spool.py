@@ -18,7 +18,7 @@ from tests.e2e.in_process import message
 from tests.e2e.test_dedup import counted
 from tests.kafka import KafkaServer
 from tests.kafka_operator import KafkaOperator, stored_in_kafka
-from tests.processes import BridgeProcess, wait_until
+from tests.processes import BridgeProcess, run_here, wait_until
 from tests.proxy import Proxy
 
 Make = Callable[..., BridgeProcess]
@@ -182,6 +182,7 @@ def test_the_spool_of_a_stopped_instance_is_emptied_by_drain(bridge: Make, nats_
     refused = running.cli("drain")
     assert refused.returncode == 2
     assert "in use by another bridge" in refused.stderr
+    assert "which drains its spool itself while it runs" in refused.stderr
     assert running.stop() == 0
     waited = running.cli("drain", "--timeout", "0.5")
     assert (waited.returncode, waited.stdout) == (1, "0 published from the spool, 5 left.\n")
@@ -191,6 +192,15 @@ def test_the_spool_of_a_stopped_instance_is_emptied_by_drain(bridge: Make, nats_
     assert (drained.returncode, drained.stdout) == (0, "5 published from the spool, 0 left.\n"), drained.stderr
     assert ids_in_nats(running) == posted
     assert running.cli("drain").stdout == "0 published from the spool, 0 left.\n"
+
+
+def test_a_data_directory_without_a_spool_is_no_empty_one_to_drain(tmp_path: Path) -> None:
+    misspelt = tmp_path / "dta"
+    result = run_here("drain", env={"BRIDGE_DATA_DIR": str(misspelt), "BRIDGE_BROKER": "nats://127.0.0.1:1"})
+    assert result.exit_code == 2, result.output
+    expected = f"BRIDGE_DATA_DIR: {misspelt} has no spool; expected the data directory of the instance that was stopped"
+    assert expected in result.output
+    assert not misspelt.exists()
 
 
 async def test_a_record_that_is_refused_when_the_spool_is_drained_becomes_a_dead_letter_and_its_lane_goes_on(

@@ -110,6 +110,25 @@ def test_wrong_usage_exits_2(bridge: Make, arguments: tuple[str, ...]) -> None:
     assert run_here("tail", *arguments, env=bridge().env).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        (
+            "message.recieved",
+            "No topic or type of these settings is named 'message.recieved': see `webhook-bridge routes`",
+        ),
+        ("bridge.dead-letter", "dead letters are shown by `webhook-bridge replay --dry-run`"),
+        ("message.received", None),
+        ("messaging.*", None),
+        ("*.v1", None),
+        ("*", None),
+    ],
+)
+def test_a_pattern_that_nothing_can_match_is_said_at_once(bridge: Make, pattern: str, said: str | None) -> None:
+    stderr = run_here("tail", pattern, env=bridge().env).stderr  # nobody serves: it ends
+    assert (said in stderr) if said else "No topic" not in stderr, stderr
+
+
 def test_without_serve_it_says_that_the_embedded_broker_runs_with_it(bridge: Make) -> None:
     result = run_here("tail", env=bridge().env)
     assert result.exit_code == 1

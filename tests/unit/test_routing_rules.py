@@ -80,6 +80,11 @@ def test_a_wrong_rule_is_told_with_what_would_be_right(rule: str, said: str) -> 
     assert said in problem
 
 
+def test_a_placeholder_that_is_near_none_is_told_with_all_of_them_once() -> None:
+    (problem,) = problems("a:b -> c.{x}")
+    assert problem.endswith("has the placeholder {x}; {source}, {type} or {domain}")
+
+
 def test_every_problem_of_every_rule_is_told_at_once() -> None:
     found = problems("A:B -> c key={x}; fine:one -> topic; a:b -> d..e, {typ}")
     assert [text.split(",")[0] for text in found] == ["rule 1", "rule 1", "rule 1", "rule 3", "rule 3"]
