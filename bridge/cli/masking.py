@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from rich.markup import escape
 
-__all__ = ["TOO_DEEP", "masked", "one_line", "plain", "pretty"]
+__all__ = ["TOO_DEEP", "masked", "one_line", "plain", "pretty", "printable"]
 
 TOO_DEEP = "(nested too deeply to be shown)"
 _HIDDEN = "(hidden: a credential; --show-credentials shows it)"
@@ -40,12 +40,17 @@ def pretty(value: Any) -> str:  # noqa: ANN401 -- any JSON value
         text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     except RecursionError:  # as deep as can be decoded, and seen by nobody
         return TOO_DEEP
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Without what moves a terminal's cursor, but for line ends."""
     return _CONTROL.sub("�", text)
 
 
 def one_line(text: str) -> str:
     """Without what moves a terminal's cursor, line ends among it."""
-    return _CONTROL.sub("�", text).replace("\n", "�")
+    return printable(text).replace("\n", "�")
 
 
 def plain(value: Any) -> str:  # noqa: ANN401 -- any JSON value

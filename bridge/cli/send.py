@@ -14,6 +14,7 @@ from rich.markup import escape
 from bridge.cli.bodies import Body, Supply
 from bridge.cli.command import Command
 from bridge.cli.console import PersonConsole
+from bridge.cli.masking import plain, printable
 from bridge.cli.player import Player
 from bridge.cli.progress import following
 from bridge.cli.sender import Plan, Sender, Tell
@@ -164,6 +165,6 @@ def _tell(body: Body, answer: Answer, latency_s: float, pause_s: float | None) -
     colour = "green" if answer.status < _NO_SUCCESS and not answer.error else "red"
     again = "" if pause_s is None else f"; again in {pause_s:g} s"
     console.print(f"[{colour}]{answer.status}[/{colour}] {escape(body.name)} in {latency_s * 1000:.1f} ms{again}")
-    console.print(escape(answer.text))
+    console.print(escape(printable(answer.text)))
     if answer.retry_after:
-        console.print(f"[dim]Retry-After: {escape(answer.retry_after)} s[/dim]")
+        console.print(f"[dim]Retry-After: {plain(answer.retry_after)} s[/dim]")

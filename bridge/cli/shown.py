@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-from rich.markup import escape
 
 from bridge.cli.console import PersonConsole
 from bridge.cli.masking import TOO_DEEP, masked, plain, pretty
@@ -125,6 +124,6 @@ def show(shown: Shown, console: PersonConsole) -> None:
         console.print(f"{head} [red]{plain(shown.error)}[/red]")
         return
     if shown.name and not shown.topic.endswith(shown.name):
-        head += f" [cyan]{escape(shown.name)}[/cyan]"
+        head += f" [cyan]{plain(shown.name)}[/cyan]"
     console.print(f"{head} key {plain(shown.key)} [dim]{plain(shown.event.get('id'))}[/dim]")
     console.print(pretty(shown.event.get("data")), markup=False)

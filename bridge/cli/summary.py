@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from bridge.cli.console import PersonConsole
+from bridge.cli.masking import plain
 
 __all__ = ["show_summary"]
 
@@ -24,8 +24,8 @@ def show_summary(report: dict[str, Any], *, asked_rate: float | None) -> None:
     for answer in report["answers"]:
         colour = "red" if answer["error"] else "green"
         status = "none" if answer["status"] is None else answer["status"]
-        detail = escape(answer["detail"] or "")
-        table.add_row(f"[{colour}]{status}[/{colour}]", escape(answer["error"] or ""), str(answer["count"]), detail)
+        detail = plain(answer["detail"] or "")
+        table.add_row(f"[{colour}]{status}[/{colour}]", plain(answer["error"] or ""), str(answer["count"]), detail)
     console.print_table(table)
     console.print(
         f"{report['sent']} sent in {report['seconds']:.1f} s ({report['rate']:g}/s): {report['accepted']} accepted, "

@@ -22,6 +22,7 @@ _LONGEST_WAIT_S = 300.0
 _TRIES = 5
 _MAX_SAID_CHARS = 500
 _MAY_SAY_WHEN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.FORBIDDEN)
+_is_seconds = re.compile(r"[0-9]{1,12}").fullmatch
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 # Where APIs say what went wrong: Chatlevel's two ways, Telegram's, GitHub's.
 _SAID = (("error", "message"), ("status", "message"), ("description",), ("message",))
@@ -179,9 +180,9 @@ def _pause_s(response: httpx.Response, content: object) -> float | None:
     status, headers = response.status_code, response.headers
     exhausted = status == HTTPStatus.FORBIDDEN and headers.get("x-ratelimit-remaining") == "0"
     asked = headers.get("retry-after", str(_at(content, "parameters", "retry_after")))
-    if asked.isdecimal() and status in _MAY_SAY_WHEN:
+    if _is_seconds(asked) and status in _MAY_SAY_WHEN:
         return float(asked)
     reset = headers.get("x-ratelimit-reset", "")
-    if (exhausted or status == HTTPStatus.TOO_MANY_REQUESTS) and reset.isdecimal():
+    if (exhausted or status == HTTPStatus.TOO_MANY_REQUESTS) and _is_seconds(reset):
         return max(1.0, round(float(reset) - time.time()))
     return _MINUTE_S if status == HTTPStatus.TOO_MANY_REQUESTS else None

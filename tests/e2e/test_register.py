@@ -368,6 +368,7 @@ def test_an_api_that_asks_to_wait_is_waited_for(chatlevel: ChatlevelApi) -> None
         ((429, {}, {"status": {"code": 429, "message": "Maximum 100 requests per minute per user."}}), 60),
         ((429, {}, {"ok": False, "error_code": 429, "description": "x", "parameters": {"retry_after": 3}}), 3),
         ((403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}, {"message": "API rate limit exceeded"}), 1),
+        ((429, {"x-ratelimit-reset": "9" * 400, "retry-after": "9" * 400}, {}), 60),
         ((403, {"retry-after": "30"}, {"message": "You have exceeded a secondary rate limit"}), 30),
         ((503, {"retry-after": "5"}, None), 5),
     ],

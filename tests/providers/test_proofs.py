@@ -352,8 +352,40 @@ def test_a_secret_that_is_shown_is_compared_whole(name: str) -> None:
         for wrong in ([(key, value)] * 2, [(key, b"")], [(key, value + b"t")], [(key, value[:-1])], [(key, b"\xff")]):
             assert not believes(check, shown._replace(headers=wrong))
     else:
-        for path in (b"/webhooks/x/", b"/webhooks/x/s3cre", b"/webhooks/x/s3crett", b"/webhooks/x/S3cret"):
+        for path in (
+            b"/webhooks/x/",
+            b"/webhooks/x/s3cre",
+            b"/webhooks/x/s3crett",
+            b"/webhooks/x/S3cret",
+            b"/x/s3cret",
+        ):
             assert not believes(check, shown._replace(path=path))
+        assert believes(check, shown._replace(query=b"x=1&token=of-another"))
+        assert believes(check, shown._replace(path=b"/webhooks/x", query=b"x=1&token=s3cret"))
+        for query in (
+            b"x=1&token=other&token=s3cret",
+            b"token=%FF",
+            b"token=%E2%98%83",
+            b"token=\xff&access_token=s3cret",
+        ):
+            assert not believes(check, shown._replace(path=b"/webhooks/x", query=query))
+
+
+def test_of_several_proofs_each_gets_what_it_needs() -> None:
+    """Those that need the body or the URL, beside those that do not."""
+    url = Proof(scheme="hmac-sha256", header="x-sig", signed="{url}{body}")
+    for proofs in ([URL_TOKEN, url, PREFIXED], [url, PREFIXED, URL_TOKEN]):
+        check = Verifier(proofs, ["a-secret-of-several"], public_url="https://hooks.example.com")
+        assert check.needs_body
+        assert not check.needs_peer
+        for name, prefix, signed in (
+            ("x-sig", "", "https://hooks.example.com/webhooks/x{}"),
+            (PREFIXED.header, "sha256=", "{}"),
+        ):
+            signature = prefix + hmac.digest(b"a-secret-of-several", signed.encode(), "sha256").hex()
+            assert believes(check, Request("POST", b"/webhooks/x", b"", [(name.encode(), signature.encode())], b"{}"))
+    assert Verifier([URL_TOKEN, url], ["a-secret-of-several"], trusted_proxies=["10.0.0.7"]).needs_peer
+    assert not Verifier([URL_TOKEN], ["a-secret-of-several"]).needs_body
 
 
 @pytest.mark.parametrize("fitting", [0, 1, None])

@@ -7,9 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from bridge.cli.bodies import Body
 from bridge.cli.console import PersonConsole
 from bridge.cli.masking import one_line, plain, pretty
+from bridge.cli.send import _tell
 from bridge.cli.shown import Shown, Wanted, line_of, show
+from bridge.cli.summary import show_summary
+from bridge.cli.tally import Answer, Tally
 from bridge.publishers.base import Received
 
 STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=UTF-8"}
@@ -105,3 +109,21 @@ def test_nothing_moves_the_cursor_of_a_terminal() -> None:
     assert one_line(f"a{moves}\nb") == "a" + "\ufffd" * (len(moves) + 1) + "b"
     assert plain(f"[red]{moves}") == "\\[red]" + "\ufffd" * len(moves)
     assert not set(moves) & set(pretty({"a": moves}))
+
+
+async def test_neither_what_others_publish_nor_what_they_answer_moves_it(capsys: pytest.CaptureFixture[str]) -> None:
+    moves = "a\x1b[2Jb"
+    named = seen(
+        received(msgspec.json.encode(EVENT | {"type": f"x.{moves}.v1", "id": moves}), STRUCTURED, topic=f"{moves}.")
+    )
+    assert named.name == moves
+    show(named, PersonConsole())
+    answer = Answer(502, moves, moves, f"{moves}\n{moves}", (), moves)
+    _tell(Body("push.json", b"{}"), answer, 0.1, None)
+    tally = Tally(200)
+    tally.begin()
+    tally.note(answer, latency_s=0.1, first=True)
+    show_summary(tally.report(None), asked_rate=None)
+    printed = capsys.readouterr().out
+    assert printed.count("a\ufffd[2Jb") == 8, "topic, name, id; text twice, Retry-After; error and detail"
+    assert "\x1b" not in printed
