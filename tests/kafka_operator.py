@@ -22,7 +22,15 @@ __all__ = ["KafkaOperator", "stored_in_kafka"]
 _SCRAM = {"SCRAM-SHA-256": (1, "sha256"), "SCRAM-SHA-512": (2, "sha512")}
 _ITERATIONS = 4096  # the least that Kafka takes
 _RESOURCES = {"topic": 2, "group": 3, "cluster": 4, "transactional_id": 5}
-_OPERATIONS = {"all": 2, "read": 3, "write": 4, "create": 5, "describe": 8, "idempotent_write": 12}
+_OPERATIONS = {
+    "all": 2,
+    "read": 3,
+    "write": 4,
+    "create": 5,
+    "describe": 8,
+    "describe_configs": 10,
+    "idempotent_write": 12,
+}
 _LITERAL, _PREFIXED = 3, 4
 _ALLOW = 3
 _PATIENCE_S = 15.0

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bridge.providers import PROVIDERS
 from tests.kafka import KafkaServer
@@ -25,7 +28,7 @@ TYPES = [event_type.name for event_type in PROVIDERS["chatlevel"].event_types]
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    security = Security(sasl=True, plain_users={"bridge": PASSWORD, "reader": PASSWORD}, acls=True)
+    security = Security(sasl=True, plain_users=dict.fromkeys(("bridge", "reader", "documented"), PASSWORD), acls=True)
     with KafkaServer(tmp_path_factory.mktemp("check") / "kafka", security=security) as server:
 
         async def allow(operator: KafkaOperator) -> None:
@@ -134,6 +137,26 @@ def test_a_user_who_may_see_the_topics_but_not_write_is_a_problem(
     code, report = check(BRIDGE_KAFKA_USER="reader")
     assert code == 1
     assert any("may not write to" in reason and source in reason for reason in report["broker"]["reasons"])
+
+
+def test_the_user_that_docs_kubernetes_shows_may_all_that_the_bridge_does(bridge: Make, broker: KafkaServer) -> None:
+    """Its ACLs are those of the page; the bridge makes its topics as there, the default ones, and takes an event."""
+    page = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
+    (block,) = re.findall(r"```yaml\n(# user.yaml.*?)```", page, re.DOTALL)
+
+    async def allow(operator: KafkaOperator) -> None:
+        for acl in yaml.safe_load(block)["spec"]["authorization"]["acls"]:
+            assert acl["resource"]["type"] == "topic"
+            name = acl["resource"]["name"] + ("*" if acl["resource"].get("patternType") == "prefix" else "")
+            operations = [re.sub(r"(?<!^)([A-Z])", r"_\1", operation).lower() for operation in acl["operations"]]
+            await operator.allow("documented", *operations, name=name)
+
+    operate(broker, allow)
+    login = {"BRIDGE_KAFKA_SASL": "plain", "BRIDGE_KAFKA_USER": "documented", "BRIDGE_KAFKA_PASSWORD": PASSWORD}
+    settings = {"BRIDGE_BROKER": f"kafka://{broker.bootstrap}", "BRIDGE_PROVISION": "create", **login}
+    running = bridge(**settings).start()
+    assert running.post(PROVIDERS["chatlevel"].sample("call", now=datetime.now(UTC))).status_code == 200
+    assert {"bridge.dead-letter", "events.chatlevel.call"} <= operate(broker, KafkaOperator.topics)
 
 
 def test_a_limit_below_the_largest_record_exits_1(check: Check, broker: KafkaServer, source: str) -> None:

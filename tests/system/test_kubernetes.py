@@ -60,6 +60,16 @@ def test_install_upgrade_and_rollback(api: ApiServer) -> None:
     assert "superseded" in release("history", RELEASE)
 
 
+def test_an_upgrade_turns_persistence_on_and_off_and_autoscaling_on(api: ApiServer) -> None:
+    """And leaves one workload each time."""
+    api.make_namespace("turned")
+    options = ["upgrade", "--install", "turned", str(CHART), "-f", str(MINIMAL), "--namespace", "turned"]
+    for change, kind in (("", "Deployment"), ("persistence", "StatefulSet"), ("autoscaling", "Deployment")):
+        helm(*options, *api.helm_flags, *(["--set", f"{change}.enabled=true"] if change else []))
+        lists = [api.get(f"/apis/apps/v1/namespaces/turned/{name}") for name in ("deployments", "statefulsets")]
+        assert [found["kind"] for found in lists if found["items"]] == [f"{kind}List"]
+
+
 @pytest.mark.parametrize(
     ("feature", "said"),
     [

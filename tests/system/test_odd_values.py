@@ -55,6 +55,20 @@ def test_a_version_with_build_metadata_makes_labels_and_a_tag_that_are_allowed(t
     assert "+" not in made
 
 
+def test_it_may_be_part_of_another_chart_twice_beside_global_values(tmp_path: Path) -> None:
+    aliases = ("shops", "billing")
+    parts = [{"name": "webhook-bridge", "version": VERSION, "alias": alias} for alias in aliases]
+    about = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": parts}
+    (tmp_path / "Chart.yaml").write_text(json.dumps(about))
+    (tmp_path / "values.yaml").write_text(json.dumps({"global": {"team": "a"}} | dict.fromkeys(aliases, MINIMAL)))
+    shutil.copytree(CHART, tmp_path / "charts" / "webhook-bridge")
+    made = helm("template", "bridge", str(tmp_path), "--kube-version", "1.34").stdout
+    workloads = [m for m in yaml.safe_load_all(made) if m and m["kind"] == "Deployment"]
+    assert {workload["metadata"]["name"] for workload in workloads} == {"bridge-shops", "bridge-billing"}
+    selected = {str(workload["spec"]["selector"]["matchLabels"]) for workload in workloads}
+    assert len(selected) == 2
+
+
 @pytest.mark.parametrize(
     ("given", "extra"),
     [
