@@ -97,6 +97,7 @@ def test_every_example_of_the_help_runs(
     head = f"POST /webhooks/github HTTP/1.1\nX-GitHub-Event: push\nX-Hub-Signature-256: sha256={signature}\n\n{{}}"
     (tmp_path / "captured.http").write_text(head)
     (tmp_path / "body.json").write_bytes(PROVIDERS["chatlevel"].sample("call", now=datetime.now(UTC)))
+    (tmp_path / "stopped" / "spool").mkdir(parents=True)
     for example in examples():
         program, *arguments = shlex.split(example.line.partition("|")[0])
         assert program == "webhook-bridge"
