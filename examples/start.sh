@@ -12,13 +12,13 @@ ready() {
     "${BRIDGE_OPS_LISTEN:-127.0.0.1:8081}" 2>/dev/null
 }
 
-if ! ready; then
-  (cd "$root" && exec .venv/bin/webhook-bridge serve) &
-  bridge=$!
-  trap '{ kill "$bridge" && wait "$bridge"; } 2>/dev/null || true' EXIT
-  until ready; do
-    kill -0 "$bridge" 2>/dev/null || exit 1 # it has said why
-    sleep 0.2
-  done
-fi
+if ready; then exec "$@"; fi # whoever ends this, then ends the example
+
+(cd "$root" && exec .venv/bin/webhook-bridge serve) &
+bridge=$!
+trap '{ kill "$bridge" && wait "$bridge"; } 2>/dev/null || true' EXIT
+until ready; do
+  kill -0 "$bridge" 2>/dev/null || exit 1 # it has said why
+  sleep 0.2
+done
 "$@"

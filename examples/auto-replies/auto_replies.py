@@ -162,10 +162,12 @@ async def main() -> None:
     base = os.environ.get("CHATLEVEL_API", API)
     if not base.startswith(("https://", "http://127.0.0.1:")):
         sys.exit(f"CHATLEVEL_API={base}: the key goes by https only")
+    if not (key := os.environ.get("CHATLEVEL_API_KEY")):
+        sys.exit("CHATLEVEL_API_KEY is not set: expected the key from Chatlevel's app, sk_…")
     ledger = Ledger(os.environ.get("LEDGER", str(Path(__file__).with_name("ledger.sqlite"))))
     api = httpx.AsyncClient(
         base_url=base,
-        headers={"authorization": f"Bearer {os.environ['CHATLEVEL_API_KEY']}"},
+        headers={"authorization": f"Bearer {key}"},
         timeout=10,
         follow_redirects=False,  # the key goes to this address and to no other
         limits=httpx.Limits(max_keepalive_connections=0),  # a connection closed while idle would be one more `unknown`

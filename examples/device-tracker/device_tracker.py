@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing, suppress
@@ -20,6 +21,7 @@ from typing import Any
 
 import nats
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError
 from nats.js.api import ConsumerConfig
 
 from bridge.events import NotAnEvent, parse
@@ -113,6 +115,8 @@ async def say(error: Exception) -> None:
 async def follow(database: Database) -> None:
     """Save what comes, until ended: first saved, then acknowledged."""
     broker = os.environ.get("BROKER") or os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+    if "://" not in broker:
+        sys.exit(f"BROKER={broker}: expected kafka://host:port or nats://host:port")
     kafka = broker.removeprefix("kafka://")
     records = from_nats(broker) if kafka == broker else from_kafka(kafka)
     print("tracking from", broker)
@@ -131,10 +135,17 @@ def main() -> None:
     path = os.environ.get("DATABASE", str(Path(__file__).with_name("devices.sqlite")))
     with closing(Database(path)) as database:
         if arguments.command == "follow":
-            with suppress(KeyboardInterrupt):
+            try:
                 asyncio.run(follow(database))
+            except KafkaConnectionError as error:
+                sys.exit(f"the broker: {error}")
+            except KeyboardInterrupt:
+                pass
             return
-        for device in database.status(arguments.hours, time.time()):
+        devices = database.status(arguments.hours, time.time())
+        if not devices:
+            print(f"no device has been heard of yet: {path}", file=sys.stderr)
+        for device in devices:
             since = datetime.fromtimestamp(device["since"], UTC).isoformat(timespec="seconds")
             if arguments.json:
                 print(json.dumps(device | {"since": since}))

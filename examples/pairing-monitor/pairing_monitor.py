@@ -5,12 +5,13 @@ event comes. A viewer has a token of their own and the devices they may see; of 
 """
 
 import argparse
+import asyncio
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
 from pathlib import Path
@@ -23,6 +24,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
@@ -72,21 +74,21 @@ class Viewers:
     """Who may see which devices; the file is read each time, so whom is taken out of it is out at once."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def add(self, name: str, devices: list[str]) -> str:
         """Their token, which is shown this once; a new one if they have one already."""
         token = secrets.token_urlsafe(32)
-        viewers = json.loads(self._path.read_text()) if self._path.exists() else {}
+        viewers = json.loads(self.path.read_text()) if self.path.exists() else {}
         viewers[name] = {"devices": devices, "token_sha256": _digest(token)}
-        self._path.touch(mode=0o600)
-        self._path.write_text(json.dumps(viewers, indent=2) + "\n")
+        self.path.touch(mode=0o600)
+        self.path.write_text(json.dumps(viewers, indent=2) + "\n")
         return token
 
     def devices_of(self, token: str) -> list[str] | None:
         """What the owner of this token may see. Compared with all, and in constant time: time tells nothing."""
         given, found = _digest(token), None
-        for viewer in json.loads(self._path.read_text()).values():
+        for viewer in json.loads(self.path.read_text()).values():
             if compare_digest(viewer["token_sha256"], given):
                 found = viewer["devices"]
         return found
@@ -114,34 +116,42 @@ def make_app(codes: Codes, viewers: Viewers) -> Litestar:
             MutableScopeHeaders.from_message(message).update(HEADERS)
 
     page = create_static_files_router("/", directories=[HERE / "page"], html_mode=True)
-    return Litestar([code, page], lifespan=[listening(codes)], before_send=[harden], openapi_config=None)
+    return Litestar([code, page], before_send=[harden], openapi_config=None)
 
 
-def listening(codes: Codes) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
-    """Take the events that are stored, of which the latest count, and those to come, as long as the app runs."""
+async def listening(codes: Codes) -> Client:
+    """Take the events that are stored, of which the latest count, and those to come, until the connection is closed."""
 
     async def take(message: Msg) -> None:
         with suppress(NotAnEvent):
             codes.take(parse(message.data, message.headers))
 
-    @asynccontextmanager
-    async def listen(_app: Litestar) -> AsyncIterator[None]:
-        url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
-        client = await nats.connect(url, error_cb=say, max_reconnect_attempts=-1)
-        # It is made again by the client when the broker lost it, from the last event that came: for that a start by
-        # time is in the way. By the heartbeat it finds out; a code lives for a minute.
-        config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, idle_heartbeat=1)
-        await client.jetstream().subscribe(TOPICS, stream="EVENTS", cb=take, ordered_consumer=True, config=config)
-        print("the page: http://" + os.environ.get("LISTEN", "127.0.0.1:8090"))
-        yield
-        await client.close()
-
-    return listen
+    url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+    client = await nats.connect(url, error_cb=say, max_reconnect_attempts=-1)
+    # It is made again by the client when the broker lost it, from the last event that came: for that a start by
+    # time is in the way. By the heartbeat it finds out; a code lives for a minute.
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, idle_heartbeat=1)
+    await client.jetstream().subscribe(TOPICS, stream="EVENTS", cb=take, ordered_consumer=True, config=config)
+    return client
 
 
 async def say(error: Exception) -> None:
     """What the connection to the broker suffers; it is made again by itself."""
     print("the broker:", str(error) or type(error).__name__)
+
+
+async def serve(viewers: Viewers, listen: str) -> None:
+    """Show the page until ended, as can be done while the broker is waited for."""
+    host, _, port = listen.rpartition(":")
+    if not (host and port.isdecimal()):
+        sys.exit(f"LISTEN={listen}: expected host:port, such as 127.0.0.1:8090")
+    codes = Codes()
+    client = await listening(codes)
+    print(f"the page: http://{listen}")
+    await uvicorn.Server(
+        uvicorn.Config(make_app(codes, viewers), host=host, port=int(port), log_level="warning")
+    ).serve()
+    await client.close()
 
 
 def main() -> None:
@@ -157,8 +167,10 @@ def main() -> None:
     if arguments.command == "add-viewer":
         print(f"token of {arguments.name}: {viewers.add(arguments.name, arguments.devices)}")
         return
-    host, _, port = os.environ.get("LISTEN", "127.0.0.1:8090").rpartition(":")
-    uvicorn.run(make_app(Codes(), viewers), host=host, port=int(port), log_level="warning")
+    if not viewers.path.exists():
+        sys.exit(f"VIEWERS={viewers.path}: there is no such file; make it by: add-viewer NAME DEVICE…")
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(viewers, os.environ.get("LISTEN", "127.0.0.1:8090")))
 
 
 if __name__ == "__main__":

@@ -32,13 +32,14 @@ class Monitor:
     Attributes:
         url: of the page.
         viewers: its file.
+        running: the bridge.
     """
 
     def __init__(self, running: BridgeProcess, example: Callable[..., Example], folder: Path) -> None:
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         self.viewers = folder / "viewers.json"
-        self._running = running
+        self.running = running
         self._example = lambda: example(
             "pairing-monitor", running, LISTEN=f"127.0.0.1:{port}", VIEWERS=str(self.viewers)
         )
@@ -63,7 +64,7 @@ class Monitor:
 
     def post(self, body: bytes) -> None:
         """To the bridge."""
-        assert self._running.post(body).status_code == 200
+        assert self.running.post(body).status_code == 200
 
     def ask(self, device: str, token: str) -> httpx.Response:
         """As the page does."""

@@ -1,6 +1,9 @@
 """What all examples have in common: one command, which brings a bridge along, and pinned dependencies."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -29,6 +32,37 @@ def test_what_an_example_needs_is_pinned_to_what_it_is_tested_with(folder: Path)
         for line in file.read_text().splitlines():
             name, _, version = line.partition("==")
             assert PINNED[name] == version, f"{file}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("program", "env", "said"),
+    [
+        ("auto-replies/auto_replies.py", {}, "CHATLEVEL_API_KEY is not set: expected the key"),
+        ("device-tracker/device_tracker.py follow", {"BROKER": "kafka"}, "BROKER=kafka: expected kafka://host:port"),
+        ("device-tracker/device_tracker.py follow", {"BROKER": "kafka://127.0.0.1:1"}, "the broker: "),
+        ("device-tracker/device_tracker.py status", {}, "no device has been heard of yet"),
+        (
+            "pairing-monitor/pairing_monitor.py serve",
+            {"VIEWERS": "/nowhere"},
+            "VIEWERS=/nowhere: there is no such file",
+        ),
+        (
+            "pairing-monitor/pairing_monitor.py serve",
+            {"VIEWERS": "/", "LISTEN": "8090"},
+            "LISTEN=8090: expected host:port",
+        ),
+    ],
+)
+def test_what_is_wrong_or_missing_is_said_in_a_line(
+    program: str, env: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    own = {"DATABASE": str(tmp_path / "devices.sqlite"), "LEDGER": str(tmp_path / "ledger.sqlite")}
+    command = [sys.executable, *str(EXAMPLES / program).split(" ")]
+    result = subprocess.run(
+        command, env=os.environ | own | env, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_the_one_command_brings_a_bridge_along_and_ends_it(tmp_path: Path) -> None:

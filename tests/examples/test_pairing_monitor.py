@@ -14,6 +14,7 @@ from tests.examples.conftest import EXAMPLES, Example
 from tests.examples.modules import load
 from tests.examples.pairing import PNG, Monitor, auth
 from tests.processes import BridgeProcess, wait_until
+from tests.servers import free_ports
 
 PROGRAM = EXAMPLES / "pairing-monitor" / "pairing_monitor.py"
 
@@ -120,3 +121,13 @@ def test_the_first_start_makes_a_viewer_and_prints_the_token_once(monitor: Monit
     assert monitor.ask("480213", token).json() == {}
     first.end()
     assert "token of" not in monitor.start().log.read_text()
+
+
+def test_it_can_be_ended_while_the_broker_is_waited_for(monitor: Monitor, example: Callable[..., Example]) -> None:
+    monitor.add_viewer("ana", "480213")
+    (nobody,) = free_ports(1)
+    waiting = example(
+        "pairing-monitor", monitor.running, VIEWERS=str(monitor.viewers), NATS_URL=f"nats://127.0.0.1:{nobody}"
+    )
+    waiting.says("the broker: ")
+    waiting.end()
