@@ -282,7 +282,7 @@ TIMED = {name: vector for name, vector in VECTORS.items() if vector.proof.timest
 
 
 @pytest.mark.parametrize("name", TIMED)
-@pytest.mark.parametrize(("later_s", "fresh"), [(299.9, True), (300.1, False), (-299.9, True), (-300.1, False)])
+@pytest.mark.parametrize(("later_s", "fresh"), [(300, True), (300.1, False), (-300, True), (-300.1, False)])
 def test_a_replay_is_believed_inside_the_tolerance_alone(name: str, later_s: float, *, fresh: bool) -> None:
     assert believes(verifier(TIMED[name], later_s=later_s), request(TIMED[name])) == fresh
 
@@ -384,6 +384,8 @@ def test_of_several_proofs_each_gets_what_it_needs() -> None:
         ):
             signature = prefix + hmac.digest(b"a-secret-of-several", signed.encode(), "sha256").hex()
             assert believes(check, Request("POST", b"/webhooks/x", b"", [(name.encode(), signature.encode())], b"{}"))
+        with pytest.raises(VerificationFailed, match="no signature is that of"):  # of the one that came nearest
+            check.verify(Request("POST", b"/webhooks/x", b"", [(b"x-sig", b"00")], b"{}"))
     assert Verifier([URL_TOKEN, url], ["a-secret-of-several"], trusted_proxies=["10.0.0.7"]).needs_peer
     assert not Verifier([URL_TOKEN], ["a-secret-of-several"]).needs_body
 

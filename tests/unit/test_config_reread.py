@@ -1,9 +1,19 @@
+import contextlib
 from pathlib import Path
 
 import pytest
 import trustme
 
-from bridge.config import Secret, SourceConfig, broker_files, load, reread_login, reread_tokens
+from bridge.config import (
+    Secret,
+    SourceConfig,
+    broker_files,
+    load,
+    reread_login,
+    reread_tokens,
+    rereadable_certificate,
+    token_file,
+)
 from bridge.errors import ConfigError
 from tests.nats_keys import NatsOperator, new_key
 
@@ -100,3 +110,35 @@ def test_every_file_of_the_broker_is_looked_after(tmp_path: Path) -> None:
     assert watched(
         prefix="BRIDGE_KAFKA", BRIDGE_BROKER="kafka://a:9092", BRIDGE_KAFKA_PASSWORD_FILE=password, **kafka
     ) == ["BRIDGE_KAFKA_PASSWORD_FILE: password", "BRIDGE_KAFKA_TLS_CA_FILE: ca cert key"]
+
+
+def test_the_file_that_is_looked_after_is_the_one_that_the_tokens_are_in(tmp_path: Path) -> None:
+    given, read = Secret(GOOD), Secret(GOOD, tmp_path / "token")
+    assert token_file(SourceConfig(name="shop", provider="chatlevel", token=(given, read))) == tmp_path / "token"
+    assert token_file(SourceConfig(name="shop", provider="chatlevel", token=(given,))) is None
+
+
+def test_certificates_that_do_not_go_together_any_more_are_refused(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    first, second = (authority.issue_cert(f"{name}.test") for name in ("first", "second"))
+    paths = {name: tmp_path / name for name in ("ca", "cert", "key")}
+
+    def write(ca: bytes, cert: trustme.LeafCert, key: trustme.LeafCert) -> None:
+        paths["ca"].write_bytes(ca)
+        paths["cert"].write_bytes(cert.cert_chain_pems[0].bytes())
+        paths["key"].write_bytes(key.private_key_pem.bytes())
+
+    good = authority.cert_pem.bytes()
+    write(good, first, first)
+    ours = {f"BRIDGE_TLS_{name.upper()}_FILE": str(paths[name]) for name in ("cert", "key")}
+    brokers = {f"BRIDGE_NATS_TLS_{name.upper()}_FILE": str(path) for name, path in paths.items()}
+    config = load({"BRIDGE_BROKER": "tls://a", **ours, **brokers})
+    (files,) = broker_files(config)
+    rereadable_certificate(config)
+    files.check()
+
+    for ca, cert, refused in ((good, second, (True, True)), (b"none", first, (False, True))):
+        write(ca, cert, first)
+        for check, wrong in zip((lambda: rereadable_certificate(config), files.check), refused, strict=True):
+            with pytest.raises(ConfigError) if wrong else contextlib.nullcontext():
+                check()

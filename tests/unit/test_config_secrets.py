@@ -58,3 +58,17 @@ def test_reading_the_file_again_gives_the_value_of_today(tmp_path: Path) -> None
 
     assert secret.path is not None
     assert (secret.reveal(), read_secret_file(secret.path)) == (VALUE, " other ")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b" \t\n", "is empty"), (b"x" * 65_536, None), (b"x" * 65_537, "is larger than 65536 bytes")],
+)
+def test_a_file_of_nothing_or_without_an_end_is_no_secret(content: bytes, found: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    if found is None:
+        assert read_secret_file(path) == content.decode()
+    else:
+        with pytest.raises(ValueError, match=f"^{found}$"):
+            read_secret_file(path)
