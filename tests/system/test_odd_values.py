@@ -93,6 +93,27 @@ def test_a_rollout_waits_for_the_deadline_that_a_provider_has_by_itself(provider
     assert f"sources: a has DEADLINE_MS {deadline_ms}, longer than" in said
 
 
+@pytest.mark.parametrize(
+    ("resources", "fit"),
+    [({}, False), ({"requests": None}, False), ({"requests": {"cpu": None}}, False), ({"limits": {"cpu": 1}}, True)],
+    ids=str,
+)
+def test_autoscaling_by_a_part_of_no_request_is_refused(resources: dict[str, Any], fit: bool) -> None:  # noqa: FBT001
+    """It would never scale; a limit is the request where there is none."""
+    scaled = {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}} | resources}
+    if fit:
+        assert manifests_of(scaled)
+    else:
+        assert "autoscaling: resources.requests.cpu is not set" in refused(scaled)
+
+
+@pytest.mark.parametrize(
+    "values", [{"ingress": {"hosts": ["https://a.example"]}}, {"httpRoute": {"hostnames": ["a/b"]}}]
+)
+def test_a_host_that_is_a_url_is_refused(values: dict[str, Any]) -> None:
+    assert "does not match pattern" in refused(values)
+
+
 @pytest.mark.parametrize("name", ["hooks/token", "Hooks", "hooks_token", "-hooks", ""])
 def test_a_name_that_no_secret_can_have_is_refused(name: str) -> None:
     """The API server takes it, and the pod would wait for it for ever."""
