@@ -9,12 +9,12 @@ from tests.processes import BridgeProcess
 __all__ = ["consumes", "reading_from"]
 
 
-def reading_from(kafka_space: KafkaSpace, code: str) -> str:
+def reading_from(kafka_space: KafkaSpace, code: str, group: str = "greeter") -> str:
     """The program with a test's own broker, topic and group for the names that readers see."""
     own = {
         "127.0.0.1:9092": kafka_space.bootstrap,
         "events.chatlevel.message.received": kafka_space.topic("message.received"),
-        "greeter": kafka_space.topic("greeter"),
+        group: kafka_space.topic("greeter"),
     }
     for name, ours in own.items():
         assert f'"{name}"' in code

@@ -30,7 +30,7 @@ def test_the_kafka_program_consumes_binary_events(
     bridge: Callable[..., BridgeProcess], kafka_space: KafkaSpace
 ) -> None:
     running = on_kafka(lambda **settings: bridge(**settings, BRIDGE_EVENT_FORMAT="binary"), kafka_space)
-    consumes(reading_from(kafka_space, KAFKA), running)
+    consumes(reading_from(kafka_space, KAFKA, "typed-greeter"), running)
 
 
 @pytest.fixture(scope="module")
