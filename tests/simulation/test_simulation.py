@@ -90,7 +90,7 @@ def commit_not_synced(patch: pytest.MonkeyPatch) -> None:
         pytest.param(drain_ignores_holds, 0, "I2", marks=_patient),
         pytest.param(late_acknowledgement_ignored, 0, "I2", marks=_patient),
         pytest.param(no_queue_behind_the_spool, 1, "I3", marks=_patient),
-        (row_deleted_before_the_acknowledgement, 2, "I1|nowhere"),
+        (row_deleted_before_the_acknowledgement, 6, "I1|nowhere"),
         pytest.param(commit_not_synced, 0, "I1", marks=_patient),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -15,8 +16,10 @@ from bridge.ingest.arrival import Entrance
 from bridge.ingest.dead_letters import Keeper
 from bridge.ingest.dedup import DedupTable
 from bridge.ingest.http import Ingest
+from bridge.ingest.letters import REASONS, letter_id
 from bridge.ingest.pipeline import Prepared
 from bridge.ingest.seen import SeenIds
+from bridge.providers.base import Delivery
 from bridge.publishers.base import HeaderDialect
 from bridge.spool.model import Row
 from bridge.spool.spool import Spool
@@ -35,6 +38,7 @@ MAX_IN_FLIGHT = 8
 _SPOOL_S = 0.5
 _MAX_BYTES = 1_048_576
 _TURNS = 12  # of the loop: more than any chain of callbacks here has
+_NOW = datetime(2026, 7, 1, tzinfo=UTC)
 _DIALECT = HeaderDialect("ce-", "content-type", percent_encode=True)
 
 
@@ -43,15 +47,21 @@ class Request:
 
     Attributes:
         prepared: its events.
+        body: equal for equal events.
+        letter: dedup id of its dead letter.
         began: when.
+        body_s: how long its body takes to come in.
         answer: "success", an error's code, or None where there is none, or not yet.
         answered_at: when.
         over: nothing more will come.
     """
 
-    def __init__(self, prepared: Sequence[Prepared], began: float) -> None:
+    def __init__(self, prepared: Sequence[Prepared], body: bytes, began: float, body_s: float) -> None:
         self.prepared = prepared
+        self.body = body
+        self.letter = f"{letter_id('shop', Delivery(body, {}, _NOW), ())}@dead"
         self.began = began
+        self.body_s = body_s
         self.answer: str | None = None
         self.answered_at = -1.0
         self.over = False
@@ -82,7 +92,8 @@ class Life:
         self.drain: Any = self.spooling._drain
         self.drain._facts.fault = world.faults.append
         facts = Facts(self.metrics)
-        source = facts.source("shop", types=(), topics=("t", "audit"), outcomes=[o.code for o in outcomes.OUTCOMES])
+        codes = [outcome.code for outcome in outcomes.OUTCOMES]
+        source = facts.source("shop", types=(), topics=("t", "audit", "dead"), outcomes=codes, reasons=REASONS)
         source.failed = world.faults.append  # type: ignore[method-assign]
         seen = SeenIds(window_s=1e9, max_ids=10_000, clock=world.loop.time)
         self.table = DedupTable(broker.publish, seen, source, source="shop", detour=self.spooling.detour)
@@ -94,7 +105,7 @@ class Life:
             source="shop",
             dialect=_DIALECT,
             decoded_headers=(),
-            dead_letter_topic=None,
+            dead_letter_topic="dead",
             raw_topic=None,
             unknown=None,
         )
@@ -105,15 +116,17 @@ class Life:
         """A record refused out of the spool is a dead letter."""
         self.world.letters.add(row.entry.record.dedup_id)
 
-    def post(self, number: int, request: Request) -> None:
+    def post(self, request: Request) -> None:
         """What a connection of the server would do."""
-        task = self.world.loop.create_task(self._serve(number, request))
+        task = self.world.loop.create_task(self._serve(request))
         self.requests.add(task)
         task.add_done_callback(self.requests.discard)
 
-    async def _serve(self, number: int, request: Request) -> None:
+    async def _serve(self, request: Request) -> None:
         async def receive() -> Any:
-            return {"type": "http.request", "body": b"%d" % number, "more_body": False}
+            if request.body_s:
+                await asyncio.sleep(request.body_s)
+            return {"type": "http.request", "body": request.body, "more_body": False}
 
         async def send(message: Any) -> None:
             if self.ended:
@@ -229,14 +242,16 @@ class World:
         else:
             self.life = life
 
-    def post(self, *prepared: Prepared) -> Request:
+    def post(self, *prepared: Prepared, body_s: float = 0.0) -> Request:
         """Deliver; nothing happens yet."""
-        request = Request(prepared, self.loop.time())
+        new = b"%d" % len(self.requests)
+        body = next((other.body for other in self.requests if other.prepared == prepared), new)
+        request = Request(prepared, body, self.loop.time(), body_s)
         self.requests.append(request)
         if self.life is None:
             request.answer, request.answered_at, request.over = "nobody listens", request.began, True
         else:
-            self.life.post(len(self.requests) - 1, request)
+            self.life.post(request)
         return request
 
     def answered(self, request: Request, life: Life, body: Any) -> None:
@@ -245,9 +260,13 @@ class World:
         request.answered_at = self.loop.time()
         if request.answer == "success":
             for record in request.records:
-                known = record.dedup_id in self.letters or self.broker.copies[record.dedup_id]
-                there = known or life.has_row(record.dedup_id)
+                ids = (record.dedup_id, request.letter)
+                there = any(map(self.is_out, ids)) or any(map(life.has_row, ids))
                 assert there, f"{record.dedup_id} was answered with success and is nowhere"
+
+    def is_out(self, dedup_id: str) -> bool:
+        """Whether the broker has the record, or has refused it out of the spool: then it is a dead letter."""
+        return dedup_id in self.letters or self.broker.copies[dedup_id] > 0
 
     def go_on(self, seconds: float = 0.0) -> None:
         """Let time pass; see to it that the power comes back, and a bridge with a failed disk is restarted."""
