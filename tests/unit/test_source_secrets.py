@@ -49,6 +49,8 @@ def test_a_preset_and_a_secret_are_all_it_takes(preset: str) -> None:
     ("preset", "secret", "found"),
     [
         ("github", "sh0rt", "the secret has 5 characters"),
+        ("github", GOOD[:15], "the secret has 15 characters"),
+        ("github", "abcd" * 5, "looks like a placeholder"),
         ("github", "changeme-changeme-changeme", "looks like a placeholder"),
         ("github", "aaaaaaaaaaaaaaaaaaaa", "looks like a placeholder"),
         ("svix", "whsec_not*base64*at*all", "the secret is not base64"),
@@ -62,6 +64,11 @@ def test_a_secret_that_proves_nothing_is_refused_and_not_shown(preset: str, secr
     assert variable == f"BRIDGE_SOURCE_{preset.upper()}_SECRET"
     assert found in problem.found
     assert secret not in str(problem)
+
+
+def test_a_secret_just_long_and_mixed_enough_is_taken() -> None:
+    for secret in (GOOD[:16], "abcde" * 4):
+        assert load({"BRIDGE_SOURCES": "github", "BRIDGE_SOURCE_GITHUB_SECRET": secret})
 
 
 TWILIO = {"BRIDGE_SOURCES": "twilio", "BRIDGE_SOURCE_TWILIO_SECRET": GOOD}
