@@ -30,7 +30,7 @@ def signature(body: bytes) -> dict[str, str]:
 
 
 async def test_a_signed_body_is_published_whatever_chunks_it_comes_in(serve: Serve) -> None:
-    served = await signed(serve)
+    served = await signed(serve, max_body_bytes=len(BODY))
 
     async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(BODY), 100):
@@ -134,6 +134,12 @@ async def test_a_question_is_answered_and_counted_and_nothing_is_published(serve
     assert (unproven.status_code, no_question.status_code, event.status_code) == (401, 405, 200)
     assert len(served.publisher.records) == 1
     assert served.outcomes() == {"handshake": 3, "unauthorized": 1, "method_not_allowed": 1, "accepted": 1}
+
+
+async def test_a_question_is_answered_where_no_proof_is_asked_for(serve: Serve) -> None:
+    served = await serve(verify=False, handshakes={"POST": _greet})
+    assert [(await served.post(body)).status_code for body in (b'{"type":0}', BODY)] == [204, 200]
+    assert served.outcomes() == {"handshake": 1, "accepted": 1}
 
 
 async def test_a_provider_that_fails_at_a_question_is_a_fault_of_ours(serve: Serve) -> None:
