@@ -1,7 +1,7 @@
 """A delivery's deadline: the answer is never later, but a publish that is on its way is not called back by it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 
 __all__ = ["LATE_S", "Deadline"]
@@ -23,7 +23,7 @@ class Deadline:
         missed: the answer is given by somebody else; the delivery goes on and must not answer again.
         late_answer: then, what gives it: to be awaited before the delivery ends.
         new: of a delivery with several records, whether each is durable by it; None: it may be missing.
-        told: whose events were counted last: those of the delivery, or the letter that stands for one.
+        told: what of the delivery was counted as published.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class Deadline:
         self.missed = self._cancelled = False
         self.publishing = 0
         self.new: list[bool | None] = []
-        self.told: Sequence[object] | None = None
+        self.told: list[object] = []
         self.late_answer: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:

@@ -89,9 +89,8 @@ class DedupTable:
             SpoolError: it was not taken by the spool either.
         """
         if len(prepared) == 1 and len(prepared[0].records) == 1:
-            if await self._publish_one(prepared[0].records[0], deadline) and deadline.told is not prepared:
-                deadline.told = prepared
-                self._tell_published(prepared[0])
+            if await self._publish_one(prepared[0].records[0], deadline):
+                self._tell_published(prepared[0], deadline)
             return
         records = [record for item in prepared for record in item.records]
         new = deadline.new = [None] * len(records)
@@ -108,9 +107,7 @@ class DedupTable:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(publish_quietly(index)) for index in range(len(records))]
         finally:
-            if deadline.told is not prepared:
-                deadline.told = prepared
-                self._tell_several(prepared, new)
+            self._tell_several(prepared, new, deadline)
         if errors := [error for task in tasks if (error := task.result())]:
             raise next((error for error in errors if not isinstance(error, RecordRefused)), errors[0])
         for item in prepared:
@@ -136,11 +133,9 @@ class DedupTable:
             await asyncio.wait(written)
             for future in written:
                 future.result()
-        if deadline.told is not prepared:
-            deadline.told = prepared
-            new = deadline.new or [None] * len(records)
-            in_spool = [True if key in missing else done for (key, _record), done in zip(records, new, strict=True)]
-            self._tell_several(prepared, in_spool)
+        new = deadline.new + [None] * (len(records) - len(deadline.new))  # a letter may have come last, or all alone
+        in_spool = [True if key in missing else done for (key, _record), done in zip(records, new, strict=True)]
+        self._tell_several(prepared, in_spool, deadline)
 
     async def _publish_one(self, record: Record, deadline: Deadline) -> bool:
         """Return when the record is durable; whether it was not before."""
@@ -259,15 +254,21 @@ class DedupTable:
             result.set_exception(error)
             result.exception()  # seen: those who waited may have gone
 
-    def _tell_several(self, prepared: Sequence[Prepared | Kept], new: Sequence[bool | None]) -> None:
+    def _tell_several(
+        self, prepared: Sequence[Prepared | Kept], new: Sequence[bool | None], deadline: Deadline
+    ) -> None:
         """Whatever becomes of the delivery: an event that is on all its topics now is not published again."""
         rest = iter(new)
         for item in prepared:
             own = list(islice(rest, len(item.records)))
             if True in own and None not in own:
-                self._tell_published(item)
+                self._tell_published(item, deadline)
 
-    def _tell_published(self, item: Prepared | Kept) -> None:
+    def _tell_published(self, item: Prepared | Kept, deadline: Deadline) -> None:
+        """Once, whether its publish or the spool has made it durable, or one after the other."""
+        if item in deadline.told:
+            return
+        deadline.told.append(item)
         if isinstance(item, Kept):
             self._facts.kept(item.letter.id, item.letter.reason, item.letter.detail)
             return

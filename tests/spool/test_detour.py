@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import BrokerUnavailable
+from bridge.ingest.deadline import Deadline
 from tests.spool.spool_space import BROKER_S, DEADLINE_S, Space, event
 
 AWAY = BrokerUnavailable("away")
@@ -134,10 +135,26 @@ def test_a_row_held_for_another_ones_publish_is_drained_when_that_fails_before_i
     space.fail("a@audit", BrokerUnavailable("link lost", maybe_stored=True))
     space.pass_time(1)
     assert joined.status == 200
+    assert sorted(space.published) == ["a", "b", "slot1", "slot2"]  # also those of a batch that its deadline cut off
     assert space.broker.handed_over[-2:] == ["a@audit", "b@audit"]
     space.ack("slot1@t", "slot2@t")
     space.close()
     assert (space.rows, len(space.holds)) == (0, 0)
+
+
+def test_a_letter_that_became_part_of_the_delivery_at_its_very_deadline_is_no_fault(space: Space) -> None:
+    """Whoever answers at the deadline looks at the delivery a turn of the loop later: there may be one more by then."""
+    space.broker.takes_all()
+    items = [event("a"), event("b")]
+
+    async def deliver() -> None:
+        deadline = Deadline(DEADLINE_S)
+        with deadline:
+            await space.table.publish_all(items, deadline)
+        await space.table.spool_missing([*items, event("letter")], deadline)
+
+    space.loop.run_until_complete(deliver())
+    assert space.published == ["a", "b", "letter"]
 
 
 def test_what_is_written_twice_at_once_is_settled_for_all(space: Space) -> None:
