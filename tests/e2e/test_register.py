@@ -188,18 +188,39 @@ def test_a_webhook_is_removed_where_it_is_ours(chatlevel: ChatlevelApi) -> None:
     assert "nothing to change" in register(chatlevel, "chatlevel", "480214", "--remove").output
 
 
-def test_an_api_that_loses_what_it_was_not_to_touch_is_told_of(chatlevel: ChatlevelApi) -> None:
-    class Forgetful(ChatlevelApi):
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("subscription_status", "inactive", "subscription_status is no longer what it was"),
+        ("webhookUrl", "https://old.example.com/hook?key=canary-old", "the URL is not what it should be"),
+        ("webhookUrl", None, "the URL is not what it should be"),
+        ("webhookEvents", ["call", "message.sent"], "what is there now is: call, message.sent"),
+    ],
+)
+def test_an_api_that_makes_something_else_of_a_change_is_told_of(
+    field: str, value: object, said: str, chatlevel: ChatlevelApi
+) -> None:
+    class Wilful(ChatlevelApi):
         def answer(self, method: str, *rest: Any) -> Any:
             answer = super().answer(method, *rest)
             if method == "PUT":
-                self.devices[480213]["subscription_status"] = "inactive"
+                self.devices[480213][field] = value
             return answer
 
-    with serving(Forgetful(KEY, chatlevel.devices[480213])) as server:
+    with serving(Wilful(KEY, chatlevel.devices[480213])) as server:
         done = register(server, "chatlevel")
     assert done.exit_code == 1
-    assert "subscription_status is no longer what it was" in done.output
+    assert said in done.output
+    assert "registered\n" not in done.output.lower().replace("not registered", "")
+
+
+def test_no_name_at_the_provider_moves_the_cursor_of_a_terminal(chatlevel: ChatlevelApi) -> None:
+    for device in chatlevel.devices.values():
+        device["name"] = "shop\x1b[2J\x9b\r"
+    runs = [(), ("480213",), ("480214",), ("480214", "--yes", "--dry-run"), ("--list",)]
+    shown = "".join(register(chatlevel, "chatlevel", *arguments).output for arguments in runs)
+    assert shown.count("480214 (shop\ufffd[2J\ufffd\ufffd)") == 5
+    assert not set(shown) & set("\x1b\x9b\r")
 
 
 # --- Telegram
@@ -398,6 +419,7 @@ def test_the_wait_is_as_long_as_the_api_says(fault: Any, pause_s: int, chatlevel
         ((200, {}, b"<html>"), "answered 200 without JSON"),
         ((200, {}, {"devices": [{"id": "x"}]}), "another form than documented"),
         ((404, {}, [{}]), "answered 404: Not Found"),
+        ((500, {"retry-after": "1"}, {}), "answered 500: Internal Server Error"),
         ((599, {}, []), "answered 599"),
     ],
 )
@@ -408,6 +430,18 @@ def test_an_api_that_fails_is_told_of_and_shows_no_secret(fault: Any, said: str,
     assert "Not registered: " in done.output
     assert said in done.output
     assert not chatlevel.writes
+
+
+def test_of_secrets_that_begin_alike_nothing_is_shown_and_no_message_is_endless(chatlevel: ChatlevelApi) -> None:
+    secrets = ("canary-1", "canary-1-of-tomorrow")
+    with Api("https://api.example.com", headers={}, variable="X", hidden=secrets) as api:
+        assert api._shown("canary-1-of-tomorrow, canary-1") == "***, ***"
+        assert api._shown("x" * 9999) == "x" * 500
+    headers = {"authorization": f"Bearer {secrets[0]}\n"}  # which the client's own error quotes
+    with Api(chatlevel.url, headers=headers, variable="X", hidden=secrets) as api:
+        with pytest.raises(RegistrationFailed, match=r"^no answer from .*\*\*\*") as raised:
+            api.call("GET", "/devices")
+        assert raised.value.__cause__ is None
 
 
 def test_an_api_that_says_its_path_back_encoded_shows_no_secret(telegram: TelegramApi) -> None:

@@ -236,6 +236,17 @@ def test_senders_that_rotate_sign_with_both_secrets() -> None:
         assert believes(verifier(SENDERS["stripe"]), request({"stripe-signature": f"t={NOW},{many}"}, BODY))
 
 
+def test_one_of_two_public_keys_is_enough() -> None:
+    """While a sender with a key pair rotates it."""
+    other = "whpk_" + base64.b64encode(bytes(SigningKey(bytes(32)).verify_key)).decode()
+    for keys in ([WHPK, other], [other, WHPK]):
+        check = Verifier(PROVIDERS["standard-webhooks"].proofs, keys, clock=lambda: NOW)
+        assert believes(check, request(by_key_pair(BODY), BODY))
+    assert not believes(
+        Verifier(PROVIDERS["svix"].proofs, [other], clock=lambda: NOW), request(by_key_pair(BODY), BODY)
+    )
+
+
 def by_hand(delivery_id: str, timestamp: str) -> dict[str, str]:
     """Signed with the right secret whatever these are, as no library would."""
     key = base64.b64decode(WHSEC.removeprefix("whsec_"))

@@ -53,6 +53,7 @@ async def test_unknown_paths_and_sources_are_404(serve: Serve, path: str, method
     async with httpx.AsyncClient() as client:
         response = await client.request(method, f"http://127.0.0.1:{served.port}{path}")
     assert (response.status_code, error(response)) == (404, "not_found")
+    assert served.outcomes() == {"not_found": 1}
 
 
 @pytest.mark.parametrize("path", [f"//webhooks/shop/{TOKEN}", f"/%77ebhooks/shop/{TOKEN}", f"/webhooks//shop/{TOKEN}/"])
@@ -242,6 +243,7 @@ async def test_more_than_the_cap_in_flight_is_503_at_once(serve: Serve) -> None:
     assert (response.status_code, error(response)) == (503, "overloaded")
     release.set()
     assert [answered.status_code for answered in await asyncio.gather(*waiting)] == [200, 200]
+    assert served.outcomes() == {"overloaded": 1, "accepted": 2}
 
 
 async def test_one_refused_record_of_a_batch_fails_the_delivery_but_not_the_others(serve: Serve) -> None:
