@@ -12,7 +12,7 @@ from zlib import crc32
 
 import msgspec
 
-from bridge.errors import SpoolFailed
+from bridge.errors import ConfigError, Problem, SpoolFailed
 from bridge.spool.carve import Carver
 from bridge.spool.faults import Damaged
 from bridge.spool.files import replace_file, sync_directory
@@ -148,11 +148,18 @@ def inspect(db: Connection, kept: Kept | None) -> Kept:
 
     Raises:
         Damaged: it is not.
+        ConfigError: another version of this program has left rows in it, which only that one reads.
     """
     version = one(db, "PRAGMA user_version")
+    tables = tuple(sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY rowid"))
+    if version not in (0, VERSION) and tables != SCHEMA and _is_whole_with_rows(db):
+        other = (
+            f"has a spool with events of another version of the bridge (its layout is {version}, this has {VERSION})"
+        )
+        raise ConfigError([Problem("BRIDGE_DATA_DIR", other, "that version, or its `webhook-bridge drain`, once more")])
     if version != VERSION:
         raise Damaged(f"it is of version {version}; this is {VERSION}")
-    if tuple(sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY rowid")) != SCHEMA:
+    if tables != SCHEMA:
         raise Damaged("its tables are others")
     if (verdict := one(db, "PRAGMA integrity_check(1)")) != "ok":
         raise Damaged(f"SQLite finds: {verdict}")
@@ -174,6 +181,14 @@ def inspect(db: Connection, kept: Kept | None) -> Kept:
             f"{kept.totals.accepted} and {kept.totals.deleted} before: the end of its log is gone"
         )
     return found
+
+
+def _is_whole_with_rows(db: Connection) -> bool:
+    """Of a file with other tables than ours: whether they are what somebody wrote, and have something to lose."""
+    has_rows = one(db, "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'rows')")
+    return bool(
+        has_rows and one(db, "PRAGMA integrity_check(1)") == "ok" and one(db, "SELECT EXISTS (SELECT 1 FROM rows)")
+    )
 
 
 def begin_repair(path: Path) -> None:

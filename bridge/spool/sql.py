@@ -34,8 +34,8 @@ __all__ = [
     "totals_crc",
 ]
 
-VERSION = 1
-"""Of the layout below, kept as `user_version`."""
+VERSION = 2
+"""Of the layout below, kept as `user_version`. A change of the layout is another version, and never 0."""
 
 PAGE_BYTES = 4096
 LOG_BYTES = 4_194_304  # of the write-ahead log: merged when it has as much, and cut to it when it begins anew

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import ConfigError, SpoolFailed
 from bridge.spool.model import Opened, Row, lane_of
-from bridge.spool.sql import encode
+from bridge.spool.sql import VERSION, encode, totals_crc
 from bridge.spool.store import Store
 from tests.spool.entries import entry, quick_folder, store_in
 
@@ -192,7 +192,7 @@ def test_without_totals_a_good_file_is_good(killed: dict[str, bytes]) -> None:
         assert (found.quarantined, found.lost, len(rows)) == (None, 0, len(LIVE))
 
 
-@pytest.mark.parametrize("version", [0, 2, 77])
+@pytest.mark.parametrize("version", [0, 1, 77])
 def test_a_file_of_another_version_is_set_aside_and_its_good_rows_are_taken_over(
     killed: dict[str, bytes], version: int
 ) -> None:
@@ -202,9 +202,36 @@ def test_a_file_of_another_version_is_set_aside_and_its_good_rows_are_taken_over
         db.execute(f"PRAGMA user_version = {version}")
         db.close()
         found, rows, _store = opened(folder)
-        assert found.reason == f"it is of version {version}; this is 1"
+        assert found.reason == f"it is of version {version}; this is {VERSION}"
         assert found.lost == 0
         assert {row.entry.record.dedup_id for row in rows} == LIVE
+
+
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
+def test_events_in_the_layout_of_another_version_are_left_to_it_and_an_empty_file_is_set_aside(
+    killed: dict[str, bytes], version: int
+) -> None:
+    """A version that was rolled back, or out, must not take for damage what the other one answered with success."""
+    with quick_folder() as folder:
+        laid(folder, killed)
+        path = folder / "spool" / DB
+        db = sqlite3.connect(path)
+        db.execute("ALTER TABLE rows ADD COLUMN another INTEGER")
+        db.execute(f"PRAGMA user_version = {version}")
+        db.close()
+        before = path.read_bytes()
+        with pytest.raises(ConfigError, match=f"events of another version of the bridge .its layout is {version},"):
+            opened(folder)
+        assert path.read_bytes() == before
+        db = sqlite3.connect(path)
+        assert db.execute("SELECT count(*) FROM rows").fetchone() == (len(LIVE),)
+        totals = (len(BY_ID), len(BY_ID), 0, 0, len(BY_ID))
+        db.execute("DELETE FROM rows")  # as that one's drain does
+        db.execute("UPDATE totals SET deleted = accepted, crc = ?", (totals_crc(totals),))
+        db.commit()
+        db.close()
+        found, rows, _store = opened(folder)
+        assert (rows, found.lost, found.quarantined is None) == ([], 0, False)
 
 
 def test_a_file_of_something_else_is_set_aside_whole(killed: dict[str, bytes]) -> None:
