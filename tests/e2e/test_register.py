@@ -217,9 +217,9 @@ def test_an_api_that_makes_something_else_of_a_change_is_told_of(
 def test_no_name_at_the_provider_moves_the_cursor_of_a_terminal(chatlevel: ChatlevelApi) -> None:
     for device in chatlevel.devices.values():
         device["name"] = "shop\x1b[2J\x9b\r"
-    runs = [(), ("480213",), ("480214",), ("480214", "--yes", "--dry-run"), ("--list",)]
+    runs = [(), ("480213",), ("480214",), ("48021",), ("480214", "--yes", "--dry-run"), ("--list",)]
     shown = "".join(register(chatlevel, "chatlevel", *arguments).output for arguments in runs)
-    assert shown.count("480214 (shop\ufffd[2J\ufffd\ufffd)") == 5
+    assert shown.count("480214 (shop\ufffd[2J\ufffd\ufffd)") == 6
     assert not set(shown) & set("\x1b\x9b\r")
 
 
@@ -501,13 +501,46 @@ def test_an_address_that_the_provider_cannot_reach_is_refused(url: str, said: st
 
 
 @pytest.mark.parametrize(
-    "api", ["http://api.example.com", "api.example.com", "https://u:p@api.example.com", "https://[x"]
+    "api",
+    [
+        "http://api.example.com",
+        "api.example.com",
+        "https://u:p@api.example.com",
+        "https://[x",
+        "https://api.example.com/v1?x=1",
+    ],
 )
 def test_the_credential_goes_to_no_address_where_it_could_be_read_on_the_way(api: str) -> None:
     env = {"BRIDGE_SOURCE_CHATLEVEL_TOKEN": TOKEN, "BRIDGE_SOURCE_CHATLEVEL_API_TOKEN": KEY}
     done = run_here("register", "chatlevel", "--public-url", BASE, "--api", api, env=env)
     assert done.exit_code == 2
     assert "is not the https address of an API" in done.output
+
+
+def test_an_api_of_ones_own_may_call_within_the_house(chatlevel: ChatlevelApi) -> None:
+    done = register(chatlevel, "chatlevel", "480213", BRIDGE_SOURCE_CHATLEVEL_PUBLIC_URL="https://bridge.internal")
+    assert done.exit_code == 0, done.output
+    assert chatlevel.devices[480213]["webhookUrl"].startswith("https://bridge.internal/webhooks/")
+
+
+@pytest.mark.parametrize("odd", ["\x7f", "é", " ", "\x1b[2J"])
+def test_what_can_be_no_credential_is_shown_to_nobody(odd: str, chatlevel: ChatlevelApi) -> None:
+    done = register(chatlevel, "chatlevel", "480213", BRIDGE_SOURCE_CHATLEVEL_API_TOKEN=f"{KEY}{odd}{KEY}")
+    assert done.exit_code == 2
+    assert "BRIDGE_SOURCE_CHATLEVEL_API_TOKEN: has characters that no such credential has" in done.output
+    assert not chatlevel.requests
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["given", "made by serve"])
+def test_an_api_that_says_the_url_back_shows_no_token(kept: bool, chatlevel: ChatlevelApi, tmp_path: Path) -> None:  # noqa: FBT001 -- a case
+    token, env = TOKEN, {}
+    if kept:
+        token = "canary-kept-0f1e2d3c4b5a"
+        (tmp_path / "tokens").mkdir()
+        (tmp_path / "tokens" / "chatlevel").write_text(token)
+        env = {"BRIDGE_SOURCE_CHATLEVEL_TOKEN": "", "BRIDGE_DATA_DIR": str(tmp_path)}
+    chatlevel.faults.append((500, {}, {"status": {"code": 500, "message": f"no way to {ENTRANCE}/{token}"}}))
+    assert f"no way to {ENTRANCE}/***" in register(chatlevel, "chatlevel", "480213", **env).output
 
 
 def test_all_that_is_missing_is_told_of_at_once() -> None:
