@@ -23,7 +23,7 @@ class Deadline:
         missed: the answer is given by somebody else; the delivery goes on and must not answer again.
         late_answer: then, what gives it: to be awaited before the delivery ends.
         new: of a delivery with several records, whether each is durable by it; None: it may be missing.
-        told: what of the delivery was counted as published.
+        told: by identity, for a batch may have thousands: what of the delivery was counted as published.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class Deadline:
         self.missed = self._cancelled = False
         self.publishing = 0
         self.new: list[bool | None] = []
-        self.told: list[object] = []
+        self.told: dict[int, object] = {}
         self.late_answer: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:

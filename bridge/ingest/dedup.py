@@ -266,9 +266,9 @@ class DedupTable:
 
     def _tell_published(self, item: Prepared | Kept, deadline: Deadline) -> None:
         """Once, whether its publish or the spool has made it durable, or one after the other."""
-        if item in deadline.told:
+        if id(item) in deadline.told:
             return
-        deadline.told.append(item)
+        deadline.told[id(item)] = item
         if isinstance(item, Kept):
             self._facts.kept(item.letter.id, item.letter.reason, item.letter.detail)
             return
