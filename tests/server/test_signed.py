@@ -147,7 +147,9 @@ async def test_a_provider_that_fails_at_a_question_is_a_fault_of_ours(serve: Ser
         raise ZeroDivisionError
 
     served = await signed(serve, handshakes={"GET": fails, "POST": fails})
+    log = served.ingest.facts._log = CapturingLogger()
     async with httpx.AsyncClient() as client:
         answers = [await client.get(served.url), await client.post(served.url, content=BODY, headers=signature(BODY))]
     assert [answer.status_code for answer in answers] == [503, 503]
     assert served.outcomes() == {"internal_error": 2}
+    assert [name for name, _, _ in log.calls].count("error") == 2, "with its traceback"
