@@ -188,6 +188,15 @@ def test_a_webhook_is_removed_where_it_is_ours(chatlevel: ChatlevelApi) -> None:
     assert "nothing to change" in register(chatlevel, "chatlevel", "480214", "--remove").output
 
 
+def test_the_webhook_of_a_source_whose_name_begins_alike_is_anothers(chatlevel: ChatlevelApi) -> None:
+    chatlevel.devices[480213]["webhookUrl"] = f"{ENTRANCE}-2/{TOKEN}"
+    done = register(chatlevel, "chatlevel", "480213")
+    assert done.exit_code == 1
+    assert "would take the webhook away" in done.output
+    assert "nothing to change" in register(chatlevel, "chatlevel", "480213", "--remove").output
+    assert not chatlevel.writes
+
+
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
@@ -442,6 +451,13 @@ def test_of_secrets_that_begin_alike_nothing_is_shown_and_no_message_is_endless(
         with pytest.raises(RegistrationFailed, match=r"^no answer from .*\*\*\*") as raised:
             api.call("GET", "/devices")
         assert raised.value.__cause__ is None
+
+
+def test_a_bot_api_that_answers_and_does_not_say_that_it_worked_is_told_of(telegram: TelegramApi) -> None:
+    telegram.faults.append((200, {}, {"ok": False, "result": {"url": ""}}))
+    done = register(telegram, "telegram")
+    assert done.exit_code == 1
+    assert "did not say that getWebhookInfo worked" in done.output
 
 
 def test_an_api_that_says_its_path_back_encoded_shows_no_secret(telegram: TelegramApi) -> None:
