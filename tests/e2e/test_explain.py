@@ -277,3 +277,14 @@ def test_a_request_to_a_source_that_is_not_configured_is_explained_as_its_provid
     assert "not configured: source github" in result.stderr
     body_alone = run_here("explain", str(captured), env={})
     assert "it begins as a whole HTTP request does: --request explains those" in body_alone.stderr
+
+
+@pytest.mark.parametrize("verify", ["none", "secret"])
+def test_no_proof_is_missed_only_where_none_is_asked_for(verify: str, tmp_path: Path) -> None:
+    captured = tmp_path / "captured.http"
+    captured.write_bytes(b"POST /webhooks/github HTTP/1.1\nX-GitHub-Event: push\n\n{}")
+    env = {"BRIDGE_SOURCES": "github", "BRIDGE_SOURCE_GITHUB_VERIFY": verify, "BRIDGE_DATA_DIR": str(tmp_path)}
+    result = run_here("explain", "--request", str(captured), "--json", env=env)
+    report = json.loads(result.stdout)
+    none = verify == "none"
+    assert (result.exit_code, report["status"], report["proof"] == []) == ((0, 200, True) if none else (1, 401, False))

@@ -93,6 +93,9 @@ def test_a_sender_that_asks_may_send() -> None:
     assert dict(reply.headers) == said
 
 
-@pytest.mark.parametrize("headers", [[], [(b"webhook-request-origin", b"\xff")]])
+ORIGIN = b"webhook-request-origin"
+
+
+@pytest.mark.parametrize("headers", [[], [(ORIGIN, b"\xff")], [(ORIGIN, b"a.example"), (ORIGIN, b"b.example")]])
 def test_other_options_are_no_question(headers: list[tuple[bytes, bytes]]) -> None:
     assert ask(*headers) is None
