@@ -104,6 +104,11 @@ class BridgeProcess:
         """Why it is not ready, as it says now; the first ones come a moment after the start."""
         return " ".join((self.readiness() or {}).get("reasons", ()))
 
+    def in_flight(self) -> float:
+        """How many deliveries are under way."""
+        lines = httpx.get(f"{self.ops_url}/metrics").text.splitlines()
+        return sum(float(line.split()[1]) for line in lines if line.startswith("bridge_deliveries_in_flight{"))
+
     def post(self, body: bytes, timeout_s: float = 15) -> httpx.Response:
         return httpx.post(self.url, content=body, timeout=timeout_s)
 

@@ -154,13 +154,11 @@ def test_sigterm_finishes_what_is_in_flight_and_exits_0(bridge: Make, nats_proce
         async with httpx.AsyncClient() as client:
             nats_process.pause()
             posting = asyncio.create_task(client.post(running.url, content=sample(), timeout=10))
-            await asyncio.sleep(0.3)  # until the request is with the frozen broker; nothing tells from outside
+            await asyncio.to_thread(wait_until, lambda: running.in_flight() == 1)
             assert running.process
             running.process.terminate()
-            await asyncio.sleep(0.3)  # likewise the signal
-            not_ready = await client.get(f"http://127.0.0.1:{running.ops_port}/health/ready")
-            assert not_ready.status_code == 503
-            assert not_ready.json()["phase"] == "stopping"
+            await asyncio.to_thread(wait_until, lambda: (running.readiness() or {}).get("phase") == "stopping")
+            assert (await client.get(f"{running.ops_url}/health/ready")).status_code == 503
             nats_process.resume()
             return (await posting).status_code
 
