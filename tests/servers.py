@@ -24,21 +24,28 @@ __all__ = ["POLL_S", "LeashedServer", "chosen_kind", "free_ports", "running", "s
 POLL_S = 0.01
 _LISTENING_PORTS = (10_000, 32_768)
 _CHANCE = random.SystemRandom()  # not pytest-randomly's, which gives the same to every test
+_GIVEN: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody listens on just now; different ones, since all are held while they are chosen.
 
     None of those that systems give to outgoing connections: one of these, made while a server is down, would keep it
-    from coming back to its port.
+    from coming back to its port. And none twice, nor one of pytest-xdist's other processes: whoever has chosen a port
+    listens there a moment later, or is down for a while.
     """
+    low, high = _LISTENING_PORTS
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     with contextlib.ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:
-            port = _CHANCE.randrange(*_LISTENING_PORTS)
+            port = _CHANCE.randrange(low + share, high, shares)
             with contextlib.suppress(OSError):
-                held.enter_context(socket.create_server(("127.0.0.1", port)))
-                ports.append(port)
+                if port not in _GIVEN:
+                    held.enter_context(socket.create_server(("127.0.0.1", port)))
+                    _GIVEN.add(port)
+                    ports.append(port)
         return ports
 
 
