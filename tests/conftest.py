@@ -20,7 +20,8 @@ from tests.canary.watch import judged, watching
 from tests.kafka import KafkaAddress, prepare, shared_kafka
 from tests.kafka_operator import KafkaOperator
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # what a busy machine takes says nothing of the code
+# what a busy machine takes says nothing of the code, nor of what is generated
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; what a test starts would ignore it as well
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -31,7 +31,7 @@ async def test_a_retry_is_answered_as_the_first_was_and_published_once(serve: Se
 
 
 async def test_fifty_equal_requests_at_once_are_published_once(serve: Serve) -> None:
-    served = await serve()
+    served = await serve(deadline_s=20)  # of the first, while the fiftieth is still being made
     entered, release = served.hold()
     async with httpx.AsyncClient() as client:
         posting = [asyncio.create_task(client.post(served.url, content=BODY)) for _ in range(50)]

@@ -249,7 +249,9 @@ async def impatient(serve: Serve) -> Served:
     return await serve(header_timeout_s=0.2, deadline_s=0.2)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.binary(max_size=600), cut=st.integers(0, 400))
 async def test_any_bytes_never_make_a_500(impatient: Served, data: bytes, cut: int) -> None:
     answer = await asyncio.wait_for(impatient.raw(request(BODY)[:cut] + data, half_close=True), 5)
