@@ -16,7 +16,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from bridge.publishers.nats import NatsPublisher, NatsSettings
 from bridge.publishers.nats.client import NatsClient, _ReplyParser
 from tests.brokers import NatsServer, stored
-from tests.publishers.contract import ready, record
+from tests.publishers.contract import READY_S, ready, record
 
 INBOX = "_INBOX.0123456789abcdef012345."
 
@@ -191,7 +191,9 @@ async def test_a_flood_without_sense_does_not_fill_memory(flood: bytes) -> None:
 # ---- the loop that serves in production
 
 
-def test_all_of_it_works_on_uvloop(server: NatsServer) -> None:
+def test_all_of_it_works_on_uvloop(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.publishers.supervision._GRACE_S", READY_S)  # how quick a restart is, is the machine's
+
     async def run() -> None:
         settings = NatsSettings(servers=(server.url,), subjects=("test.>",), provision="create")
         publisher = NatsPublisher(settings)

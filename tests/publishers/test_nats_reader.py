@@ -2,15 +2,16 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from bridge.errors import BrokerUnavailable
 from bridge.publishers.base import Received, Since
 from bridge.publishers.nats import NatsSettings, follow
-from tests.brokers import NatsServer
+from tests.brokers import NatsServer, stream_api
 from tests.publishers.conftest import Start
-from tests.publishers.contract import publish_until_taken, record
+from tests.publishers.contract import READY_S, publish_until_taken, record
 
 
 async def take(server: NatsServer, count: int, *patterns: str, since: Since = "all") -> list[Received]:
@@ -53,6 +54,17 @@ async def test_since_a_time(server: NatsServer, start: Start) -> None:
     assert [item.value for item in await take(server, 1, since=middle)] == [b"new"]
 
 
+async def asked_for_records(server: NatsServer) -> None:
+    """Wait until the stream's one consumer does, and thus knows what is new."""
+    async with asyncio.timeout(READY_S):
+        while not [one for one in await consumers(server) if one["num_waiting"]]:
+            await asyncio.sleep(0.02)
+
+
+async def consumers(server: NatsServer) -> list[dict[str, Any]]:
+    return (await stream_api(server.url, "CONSUMER.LIST.EVENTS"))["consumers"] or []
+
+
 @pytest.mark.parametrize("before_first", [True, False])
 async def test_it_goes_on_after_an_outage_without_gap_or_copy(
     server: NatsServer, start: Start, before_first: bool
@@ -62,7 +74,7 @@ async def test_it_goes_on_after_an_outage_without_gap_or_copy(
     settings = NatsSettings(servers=(server.url,), subjects=("test.>",))
     records = follow(settings, (), since="new")
     first = asyncio.ensure_future(anext(records))
-    await asyncio.sleep(0.3)
+    await asked_for_records(server)
     if not before_first:
         await publisher.publish(record("test.a", b"0"))
         assert (await first).value == b"0"
