@@ -18,6 +18,7 @@ from bridge.publishers.embedded import EmbeddedServer, find_nats_server
 from tests.brokers import NatsServer, stored
 from tests.publishers.conftest import Start, reasons
 from tests.publishers.contract import publish_until_taken, ready, record
+from tests.servers import free_ports
 
 
 @pytest.fixture
@@ -172,8 +173,9 @@ async def test_a_data_directory_belongs_to_one_bridge_and_the_other_is_told_whos
 
 
 async def test_a_taken_port_is_said_with_the_variable_to_set(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = EmbeddedServer(tmp_path, port=taken.getsockname()[1])
+    (port,) = free_ports(1)
+    with socket.create_server(("127.0.0.1", port)):
+        server = EmbeddedServer(tmp_path, port=port)
         with pytest.raises(ConfigError, match="in use") as refused:
             await server.start()
     assert refused.value.problems[0].variable == "BRIDGE_EMBEDDED_LISTEN"

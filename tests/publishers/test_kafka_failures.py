@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,15 +120,16 @@ async def test_batches_that_all_fail_are_not_ready_and_do_not_wear_out_producers
             links.add(publisher._outbox.link)
 
     loading = [asyncio.ensure_future(load()) for _ in range(3)]
+    began = time.monotonic()
     assert "fail batches" in await reasons(publisher, topic)
     for number in range(100):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(3):  # the deadline of a source
             await publisher.publish(record(other, b"%d" % number))
         await asyncio.sleep(0.03)
     for task in loading:
         task.cancel()
     await asyncio.gather(*loading, return_exceptions=True)
-    assert len(links) < 12
+    assert len(links) < 8 + (time.monotonic() - began)  # each waits twice as long as the one before it
     assert await values_in(kafka, other) == [b"%d" % number for number in range(100)]
 
 
@@ -166,7 +168,7 @@ async def test_a_successor_that_dies_before_it_is_used_changes_nothing(
     before = len(tasks())
     first.spoil("for this test")
     await until(lambda: looks == 1, within_s=5)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await publisher.publish(record(topic, b"by the old one"))
     await until(lambda: publisher._outbox.link not in (None, first), within_s=10)
     await publisher.publish(record(topic, b"by the new one"))
