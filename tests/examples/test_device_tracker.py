@@ -14,9 +14,9 @@ import nats
 import pytest
 
 from tests.conftest import KafkaSpace
-from tests.examples.conftest import EXAMPLES, Example
+from tests.examples.conftest import EXAMPLES, Example, pending
 from tests.examples.modules import load
-from tests.processes import BridgeProcess, on_kafka
+from tests.processes import BridgeProcess, on_kafka, wait_until
 
 PROGRAM = EXAMPLES / "device-tracker" / "device_tracker.py"
 tracker = load(PROGRAM)
@@ -72,6 +72,7 @@ def test_the_tracker_goes_on_where_it_was_ended(
     first = example("device-tracker", running, DATABASE=database)
     running.post(webhook("open", "2026-03-03T08:00:00.000Z"))
     first.says(f"{DEVICE} online")
+    wait_until(lambda: pending(running) == 0)
     first.end()
     running.post(webhook("closed", "2026-03-03T09:00:00.000Z"))
     said = example("device-tracker", running, DATABASE=database).says(f"{DEVICE} offline")

@@ -21,9 +21,9 @@ import nats
 import pytest
 
 from tests.conftest import KafkaSpace
-from tests.examples.conftest import EXAMPLES
+from tests.examples.conftest import EXAMPLES, pending
 from tests.examples.real_time import RealTime, real_time
-from tests.processes import BridgeProcess, on_kafka
+from tests.processes import BridgeProcess, on_kafka, wait_until
 from tests.servers import serving_beside
 from tests.system.containers import CACHE
 
@@ -172,12 +172,13 @@ def test_events_are_forwarded_in_order_until_they_are_taken(real_time: RealTime,
 
 
 def test_what_came_while_the_forwarder_was_away_is_forwarded_and_nothing_twice(
-    real_time: RealTime, service: Service
+    real_time: RealTime, service: Service, running: BridgeProcess
 ) -> None:
     program = real_time.start(FORWARD_URL=service.url)
     program.says("forwarding to")
     before = real_time.send()
     program.says(f"{before} taken")
+    wait_until(lambda: pending(running) == 0)
     program.end()
     sent = real_time.send()
     real_time.start(FORWARD_URL=service.url).says(f"{sent} taken")

@@ -48,8 +48,18 @@ class ApiServer:
     def post(self, path: str, content: dict[str, Any]) -> httpx.Response:
         return self._client.post(path, json=content, params={"fieldValidation": "Strict"})
 
-    def has(self, path: str) -> bool:
-        return self._client.get(path).status_code == 200
+    def find(self, path: str) -> dict[str, Any] | None:
+        """None if there is no such object."""
+        answer = self._client.get(path)
+        assert answer.status_code in (200, 404), answer.text
+        return answer.json() if answer.status_code == 200 else None
+
+    def lists(self, group: str, plural: str) -> bool:
+        """Whether clients are told of these resources, and get them."""
+        with contextlib.suppress(AssertionError):  # 503 while it takes a definition in
+            told = (self.find(group) or {}).get("resources", ())
+            return any(one["name"] == plural for one in told) and self.find(f"{group}/{plural}") is not None
+        return False
 
     def patch(self, path: str, content: dict[str, Any]) -> None:
         kind = {"content-type": "application/merge-patch+json"}
@@ -67,13 +77,11 @@ class ApiServer:
         for definition in definitions():
             answer = self.post(path, definition)
             assert answer.status_code == 201, answer.text
-            name = definition["metadata"]["name"]
-
-            def established(name: str = name) -> bool:
-                conditions = self.get(f"{path}/{name}")["status"]["conditions"] or []
-                return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
-
-            wait_until(established)
+            spec = definition["spec"]
+            for version in spec["versions"]:
+                if version["served"]:
+                    group = f"/apis/{spec['group']}/{version['name']}"
+                    wait_until(lambda group=group, plural=spec["names"]["plural"]: self.lists(group, plural))
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ class Contained:
 
     def post(self) -> httpx.Response:
         body = PROVIDERS["chatlevel"].sample("message.received", now=datetime.now(UTC))
-        return httpx.post(f"http://127.0.0.1:{self.port}/webhooks/chatlevel/{TOKEN}", content=body)
+        return httpx.post(f"http://127.0.0.1:{self.port}/webhooks/chatlevel/{TOKEN}", content=body, timeout=15)
 
     @property
     def pid(self) -> int:

@@ -109,7 +109,7 @@ def test_helm_waits_for_the_tests_pod_and_leaves_it_for_its_logs(api: ApiServer)
     for _ in range(2):  # the second run replaces the pod of the first
         with ThreadPoolExecutor() as threads:
             tested = threads.submit(helm, "test", "tested", *flags)
-            wait_until(lambda: api.has(pod) and api.get(pod)["status"]["phase"] == "Pending")
+            wait_until(lambda: (api.find(pod) or {}).get("status", {}).get("phase") == "Pending")
             api.patch(f"{pod}/status", {"status": {"phase": "Succeeded"}})  # what its kubelet would
             assert "Phase:          Succeeded" in tested.result().stdout
         assert api.get(pod)["status"]["phase"] == "Succeeded"
