@@ -16,7 +16,6 @@ from bridge.errors import BrokerUnavailable, PublishError, RecordRefused, Record
 from bridge.publishers.base import Publisher, Record
 
 READY_S = 15.0
-KNOWN_OUTAGE_S = 2.0  # grace of a second, and what noticing takes
 
 
 class Stored(NamedTuple):
@@ -34,6 +33,7 @@ class Harness(ABC):
     dedups: ClassVar[bool]  # whether a record sent twice with one dedup_id is kept once
     has_keys: ClassVar[bool]  # whether keys are part of a stored record
     bad_topics: ClassVar[tuple[str, ...]]  # which the broker could never take
+    known_outage_s: ClassVar[float] = 2.0  # grace of a second, and what noticing takes
     secrets: tuple[str, ...] = ()  # in the settings, to be seen nowhere
     passing_tasks: ClassVar[int] = 0  # of the client library, which come and go while it looks for the broker
 
@@ -234,7 +234,7 @@ class PublisherContract:
     ) -> None:
         await harness.take_away()
         with pytest.raises(BrokerUnavailable):
-            async with asyncio.timeout(KNOWN_OUTAGE_S):
+            async with asyncio.timeout(harness.known_outage_s):
                 await started.publish(record(harness.topic("a"), b"1"))
         with pytest.raises(BrokerUnavailable) as at_once:
             async with asyncio.timeout(0.1):

@@ -39,6 +39,7 @@ class KafkaHarness(Harness):
     bad_topics = BAD_TOPICS
     limit_bytes = LIMIT_BYTES
     passing_tasks = 4
+    known_outage_s = 3.0  # the deadline of a source: two looks in vain take most of a second
     secrets: ClassVar = (PASSWORD,)
 
     def __init__(self, server: KafkaServer) -> None:

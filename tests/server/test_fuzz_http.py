@@ -173,7 +173,9 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(pieces=st.lists(PIECES | st.binary(max_size=5), max_size=10), half_close=st.booleans())
 async def test_however_its_pieces_are_put_together(impatient: Served, pieces: list[bytes], half_close: bool) -> None:
     await survived(impatient, b"".join(pieces), half_close=half_close)
