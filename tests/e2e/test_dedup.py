@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge.providers import PROVIDERS
 from tests.brokers import NatsServer, stream_api
 from tests.conftest import KafkaSpace, NatsSpace
+from tests.e2e.test_flow import alive, children
 from tests.kafka import KafkaServer
 from tests.kafka_operator import KafkaOperator, stored_in_kafka
 from tests.processes import TOKEN, BridgeProcess, wait_until
@@ -86,7 +87,10 @@ def test_a_retry_after_a_restart_publishes_nothing_where_a_data_directory_is_in_
     seen = Path(running.env["BRIDGE_DATA_DIR"]) / "seen" / "chatlevel"
     if end == "SIGKILL":
         wait_until(lambda: any(path.stat().st_size for path in seen.glob("*.ids")))  # a second at most
+    assert running.process
+    server = children(running.process.pid)[-1]
     running.stop(signal.Signals[end])
+    wait_until(lambda: not alive(server))  # of a killed bridge it ends a moment later, and has the port till then
     running.start()
     again = running.post(body)
     assert (again.status_code, again.json()) == (200, first.json())
@@ -128,7 +132,8 @@ def test_ids_of_rows_that_the_spool_has_lost_are_forgotten_so_that_their_retries
         assert running.post(body).status_code == 200
         data = Path(running.env["BRIDGE_DATA_DIR"])
         wait_until(lambda: any(path.stat().st_size for path in (data / "seen").glob("*/*.ids")))
-        wait_until(lambda: b'"accepted":1' in (data / "spool" / "totals.json").read_bytes())
+        totals = data / "spool" / "totals.json"
+        wait_until(lambda: totals.exists() and b'"accepted":1' in totals.read_bytes())
         running.stop(signal.SIGKILL)
         for path in (data / "spool").glob("spool.db*"):
             path.write_bytes(b"")

@@ -221,12 +221,13 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_missing(nats_space: Nats
         pass  # makes the stream
     asyncio.run(feed(nats_space, 1500))
     position = tmp_path / "replay" / "dead-letter.json"
-    process = subprocess.Popen([sys.executable, "-m", "bridge", "replay"], env=os.environ | env)
-    while not position.exists():
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
+    command = [sys.executable, "-m", "bridge", "replay", "--json"]
+    # as nobody reads what it prints, it stands still in the middle
+    with subprocess.Popen(command, env=os.environ | env, stdout=subprocess.PIPE) as process:
+        while not position.exists():
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.kill()
     interrupted = asyncio.run(stored(nats_space.url, nats_space.stream))[1500:]
     assert 64 <= len(interrupted) < 1500
     lines = run_here("replay", "--json", env=env).stdout.splitlines()

@@ -8,13 +8,14 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.brokers import NatsServer
+from tests.e2e.test_dedup import counted
 from tests.processes import TOKEN, BridgeProcess, run_here, wait_until
 from tests.servers import free_ports
 
@@ -76,10 +77,15 @@ def test_retries_on_the_providers_schedule_bring_the_event_through_an_outage_onc
     bridge: Make, nats_process: NatsServer
 ) -> None:
     running = bridge(BRIDGE_BROKER=nats_process.url, BRIDGE_PROVISION="create").start(ready=False)
-    starting = threading.Timer(1.0, nats_process.start)
-    starting.start()
-    result = run_here("send", "--retry-speed", "20", "--json", env=running.env)  # 1.5, 3, 15 and 180 s
-    starting.join()
+
+    def start_late() -> None:
+        wait_until(lambda: counted(running, "deliveries", outcome="broker_unavailable"))
+        nats_process.start()
+
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(start_late)
+        result = run_here("send", "--retry-speed", "20", "--json", env=running.env)  # 1.5, 3, 15 and 180 s
+        starting.result()
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     assert (report["sent"], report["accepted"], report["failed"]) == (1, 1, 0)
