@@ -16,7 +16,7 @@ import httpx
 
 from bridge.providers import PROVIDERS
 from tests.brokers import NatsServer
-from tests.processes import TOKEN, WAIT_S, BridgeProcess, wait_until
+from tests.processes import LATE_S, TOKEN, WAIT_S, BridgeProcess, wait_until
 
 Make = Callable[..., BridgeProcess]
 
@@ -142,8 +142,14 @@ def test_ctrl_c_reaches_the_bridge_alone_and_flushes_first(bridge: Make) -> None
     wait_until(lambda: not alive(server))
 
 
-def log_lines(running: BridgeProcess) -> list[dict[str, object]]:
-    return [json.loads(line) for line in running.log.read_text().splitlines()]
+def log_lines(running: BridgeProcess) -> list[dict[str, str]]:
+    """Those that are whole: a thread writes them, a moment after what they tell of."""
+    whole, _, _ = running.log.read_bytes().rpartition(b"\n")
+    return [json.loads(line) for line in whole.split(b"\n") if line.startswith(b"{")]
+
+
+def logged(running: BridgeProcess, event: str) -> list[dict[str, str]]:
+    return [line for line in log_lines(running) if line["event"] == event]
 
 
 def test_sigterm_finishes_what_is_in_flight_and_exits_0(bridge: Make, nats_process: NatsServer) -> None:
@@ -174,7 +180,7 @@ def test_settings_reach_the_entrance(bridge: Make) -> None:
         BRIDGE_SOURCE_CHATLEVEL_MAX_BODY_BYTES="1024",
         BRIDGE_SOURCE_CHATLEVEL_DEVICES="480213",
         BRIDGE_MAX_HEADER_BYTES="2048",
-        BRIDGE_HEADER_TIMEOUT_MS="300",
+        BRIDGE_HEADER_TIMEOUT_MS="1000",
     ).start()
     assert running.post(sample()).status_code == 202
     assert running.post(sample() + b" " * 1024).status_code == 413
@@ -210,8 +216,8 @@ def test_a_log_says_where_each_webhook_is_and_where_the_rest_of_its_url(bridge: 
     del running.env["BRIDGE_SOURCE_CHATLEVEL_TOKEN"]
     running.start()
     base, kept = f"http://127.0.0.1:{running.port}/webhooks", running.data_dir / "tokens" / "chatlevel"
-    said = [line for line in map(json.loads, running.log.read_text().splitlines()) if line["event"] == "webhook"]
     told = {"source", "url", "token", "secret"}
+    said = wait_until(lambda: len(found := logged(running, "webhook")) == 3 and found)
     assert [{name: line[name] for name in line.keys() & told} for line in said] == [
         {"source": "chatlevel", "url": f"{base}/chatlevel/***", "token": str(kept)},
         {"source": "hub", "url": "https://hooks.example.com/webhooks/hub", "secret": "BRIDGE_SOURCE_HUB_SECRET"},
@@ -235,7 +241,7 @@ def test_a_broker_that_comes_late_makes_503_then_200_without_a_restart(bridge: M
     assert httpx.get(f"http://127.0.0.1:{running.ops_port}/health/live").status_code == 200
     started = time.monotonic()
     answer = running.post(sample())
-    assert time.monotonic() - started < 3.5
+    assert time.monotonic() - started < 3 + LATE_S
     assert (answer.status_code, answer.json()["error"]) == (503, "broker_unavailable")
     assert answer.headers["retry-after"]
     nats_process.start()
@@ -250,7 +256,7 @@ def test_a_missing_stream_is_not_ready_with_its_remedy(bridge: Make, nats_proces
     assert "BRIDGE_PROVISION=create" in running.reasons()
     answer = running.post(sample())
     assert answer.status_code == 503
-    assert answer.elapsed.total_seconds() < 3.5
+    assert answer.elapsed.total_seconds() < 3 + LATE_S
 
 
 def test_a_frozen_broker_is_503_at_the_deadline_and_heals(bridge: Make, nats_process: NatsServer) -> None:
@@ -263,7 +269,7 @@ def test_a_frozen_broker_is_503_at_the_deadline_and_heals(bridge: Make, nats_pro
     for _ in range(3):
         answer = running.post(body)
         assert answer.status_code == 503
-        assert answer.elapsed.total_seconds() < 1.5
+        assert answer.elapsed.total_seconds() < 1 + LATE_S
     wait_until(lambda: not running.ready())
     nats_process.resume()
     wait_until(running.ready)

@@ -76,7 +76,7 @@ def total(scraped: Series, name: str, **labels: str) -> float:
 def test_every_declared_metric_moves_with_traffic_or_an_outage_and_no_other_is_exported(bridge: Make) -> None:
     sources = {"BRIDGE_SOURCES": "chatlevel,open=chatlevel", "BRIDGE_SOURCE_OPEN_VERIFY": "none"}
     sources["BRIDGE_ROUTES"] = "chatlevel:message.deleted -> drop"
-    running = bridge(**sources, BRIDGE_MAX_IN_FLIGHT="77", BRIDGE_SOURCE_CHATLEVEL_DEADLINE_MS="500").start()
+    running = bridge(**sources, BRIDGE_MAX_IN_FLIGHT="77", BRIDGE_SOURCE_CHATLEVEL_DEADLINE_MS="1500").start()
     states = [scrape(running)]
     red = message(colour="red")
     assert [running.post(red).status_code for _ in range(2)] == [200, 200]

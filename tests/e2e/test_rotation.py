@@ -1,6 +1,5 @@
 """Changed secret and certificate files are taken up without a restart; a bad one keeps the old and says so."""
 
-import json
 import socket
 import ssl
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from prometheus_client import generate_latest
 from bridge.rotation import Rotating, Rotation
 from bridge.telemetry.facts import Facts
 from bridge.telemetry.metrics import Metrics
-from tests.e2e.test_flow import sample
+from tests.e2e.test_flow import logged, sample
 from tests.processes import TOKEN, BridgeProcess, wait_until
 
 Make = Callable[..., BridgeProcess]
@@ -60,11 +59,6 @@ def status(running: BridgeProcess, token: str) -> int:
     return httpx.post(running.url.replace(TOKEN, token), content=sample()).status_code
 
 
-def logged(running: BridgeProcess, event: str) -> list[dict[str, str]]:
-    lines = [json.loads(line) for line in running.log.read_text().splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == event]
-
-
 def test_a_changed_token_file_is_taken_up_within_seconds(bridge: Make, mounted: Mounted) -> None:
     running = with_token_file(bridge, mounted)
     assert (status(running, TOKEN), status(running, NEXT)) == (200, 401)
@@ -74,7 +68,7 @@ def test_a_changed_token_file_is_taken_up_within_seconds(bridge: Make, mounted: 
     mounted.put(token=NEXT)
     wait_until(lambda: status(running, TOKEN) == 401, 5)
     assert status(running, NEXT) == 200
-    assert [line["variable"] for line in logged(running, "file_taken_up")] == [VARIABLE, VARIABLE]
+    wait_until(lambda: [line["variable"] for line in logged(running, "file_taken_up")] == [VARIABLE, VARIABLE])
     assert NEXT not in running.log.read_text()
 
 
@@ -94,7 +88,7 @@ def test_a_bad_token_file_keeps_the_old_token_and_says_so(bridge: Make, mounted:
     mounted.put(token=NEXT)
     wait_until(lambda: VARIABLE not in warnings(), 5)
     assert status(running, NEXT) == 200
-    (refused,) = logged(running, "file_refused")
+    (refused,) = wait_until(lambda: logged(running, "file_refused"))
     assert refused["reason"]
     assert "short" not in refused["reason"]
 

@@ -10,8 +10,8 @@ import pytest
 import trustme
 
 from tests.brokers import NatsServer
-from tests.e2e.test_flow import sample
-from tests.e2e.test_rotation import Mounted, logged
+from tests.e2e.test_flow import logged, sample
+from tests.e2e.test_rotation import Mounted
 from tests.kafka import KafkaServer
 from tests.kafka_security import Security
 from tests.nats_keys import NatsOperator, new_key
@@ -72,7 +72,7 @@ def put_bad(running: BridgeProcess, mounted: Mounted, *variables: str, **bad: st
     wait_until(lambda: all(variable in warnings(running) for variable in variables))
     assert running.ready()
     assert refused(running) == set(variables)
-    assert {line["variable"] for line in logged(running, "file_refused")} == set(variables)
+    wait_until(lambda: {line["variable"] for line in logged(running, "file_refused")} == set(variables))
 
 
 def test_bad_files_of_nats_leave_the_old_ones_in_use_and_good_ones_are_used_at_once(
@@ -99,8 +99,8 @@ def test_bad_files_of_nats_leave_the_old_ones_in_use_and_good_ones_are_used_at_o
     variables = ("BRIDGE_NATS_TLS_CA_FILE", "BRIDGE_NATS_CREDS_FILE")
     put_bad(running, mounted, *variables, **{**second.pems, "ca.crt": NONSENSE}, creds="no creds at all")
     nats_process.restart()  # the next link, with the files as they are now
+    wait_until(lambda: connected() == {(user.public, fingerprint(first))})
     wait_until(running.ready)
-    assert connected() == {(user.public, fingerprint(first))}
     assert running.post(sample()).status_code == 200
 
     mounted.put(**second.pems, creds=operator.creds(other_user))

@@ -18,7 +18,7 @@ from tests.e2e.in_process import message
 from tests.e2e.test_dedup import counted
 from tests.kafka import KafkaServer
 from tests.kafka_operator import KafkaOperator, stored_in_kafka
-from tests.processes import BridgeProcess, run_here, wait_until
+from tests.processes import LATE_S, BridgeProcess, run_here, wait_until
 from tests.proxy import Proxy
 
 Make = Callable[..., BridgeProcess]
@@ -47,7 +47,7 @@ def post(running: BridgeProcess, number: int, device: int = 480213) -> str:
     began = time.monotonic()
     answer = running.post(body(number, device))
     assert answer.status_code == 200, answer.text
-    assert time.monotonic() - began < DEADLINE_S + 0.5
+    assert time.monotonic() - began < DEADLINE_S + LATE_S
     return str(answer.json()["ids"][0])
 
 
