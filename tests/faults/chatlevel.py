@@ -15,6 +15,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from tests.faults.history import CUT, REFUSED, Attempt, Delivery, Read
+from tests.processes import WAIT_S
 
 __all__ = ["Chatlevel", "event_read", "message"]
 
@@ -81,17 +82,22 @@ class Chatlevel:
         """A bar for times, moved by what this machine itself stood still: busy with others, it does so for seconds."""
         return seconds + 2 * self._stood_still_s
 
-    async def more_acknowledged(self, count: int, within_s: float = 20.0) -> None:
+    async def more_sent(self, count: int, within_s: float = WAIT_S) -> None:
+        """Return when so many more events than now were posted, whatever became of them."""
+        wanted = len(self.history) + count
+        await self._until(lambda: len(self.history) >= wanted, within_s)
+
+    async def more_acknowledged(self, count: int, within_s: float = WAIT_S) -> None:
         """Return when so many more events than now were answered with success."""
         wanted = self.acknowledged + count
         await self._until(lambda: self.acknowledged >= wanted, within_s)
 
-    async def more_refused(self, count: int, within_s: float = 20.0) -> None:
+    async def more_refused(self, count: int, within_s: float = WAIT_S) -> None:
         """Return when so many more attempts than now were answered 503."""
         wanted = self.refused + count
         await self._until(lambda: self.refused >= wanted, within_s)
 
-    async def more_answered(self, count: int, within_s: float = 20.0) -> None:
+    async def more_answered(self, count: int, within_s: float = WAIT_S) -> None:
         """Return when so many more attempts than now were answered, one way or the other."""
         wanted = self.acknowledged + self.refused + count
         await self._until(lambda: self.acknowledged + self.refused >= wanted, within_s)
@@ -128,6 +134,7 @@ class Chatlevel:
             task = asyncio.create_task(self._deliver(delivery))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            await self._tell()
 
     async def _deliver(self, delivery: Delivery) -> None:
         request = self._request(delivery)

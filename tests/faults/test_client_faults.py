@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import httpx
 
@@ -18,7 +19,7 @@ from tests.faults.stage import Stage
 from tests.processes import TOKEN, wait_until
 from tests.server.test_hostile import HOSTILE_BODIES
 
-SLOW = 500
+SLOW, RATE = 500, 50
 TIMEOUT_S = 2.0  # of headers, and of a delivery
 TIMEOUTS = {"BRIDGE_HEADER_TIMEOUT_MS": "2000", "BRIDGE_SOURCE_CHATLEVEL_DEADLINE_MS": "2000"}
 WARM, HOSTILE, AT_ONCE = 1500, 3500, 24  # to be warm it must have met more than the 256 types it tells apart
@@ -30,18 +31,21 @@ def open_files(row: Stage) -> int:
     return len(list(Path(f"/proc/{row.bridge.process.pid}/fd").iterdir()))
 
 
-def p99_s(provider: Chatlevel, since: int) -> float:
-    """Of the attempts from that one on."""
-    took = sorted(attempt.ended - attempt.sent for attempt in provider.attempts()[since:])
-    return took[len(took) * 99 // 100]
+def usually_at_most_s(provider: Chatlevel, since: int) -> float:
+    """What an attempt takes from that one on: the slowest of each second, and of these the middle one.
+
+    A machine that stands still is slow for one of them, what others make slow is it all the time.
+    """
+    took = [attempt.ended - attempt.sent for attempt in provider.attempts()[since:]]
+    return median(max(took[start : start + RATE]) for start in range(0, len(took), RATE))
 
 
 async def test_row_27_500_slow_sockets(stage: MakeStage) -> None:
     row = stage("nats", **TIMEOUTS)
     await row.start_bridge()
-    async with Chatlevel(row.bridge.url, rate=50) as provider:
-        await provider.more_acknowledged(150)
-        usual_s, files, before = p99_s(provider, 0), open_files(row), len(provider.attempts())
+    async with Chatlevel(row.bridge.url, rate=RATE) as provider:
+        await provider.more_acknowledged(3 * RATE)
+        usual_s, files, before = usually_at_most_s(provider, 0), open_files(row), len(provider.attempts())
         crowd = Crowd(row.bridge.url)
         async with crowd.of(SLOW, within_s=TIMEOUT_S):
             await provider.more_acknowledged(150)
@@ -49,7 +53,7 @@ async def test_row_27_500_slow_sockets(stage: MakeStage) -> None:
             await asyncio.wait_for(crowd.seen_off(SLOW), 30)
             await provider.more_acknowledged(50)
             assert 0 < await row.counted("deliveries_in_flight") <= SLOW * 3 / len(MANNERS) + 50
-        crowded_s = p99_s(provider, before)
+        crowded_s = usually_at_most_s(provider, before)
         verdict = await row.judge(provider)
     assert set(verdict.answers) == {"200"}
     assert crowded_s < provider.at_most(5 * usual_s + 0.1)
@@ -137,5 +141,5 @@ async def test_row_27_thousands_of_hostile_requests(stage: MakeStage) -> None:
         await provider.more_acknowledged(20)
         await provider.finish()
     assert {attempt.status for attempt in provider.attempts()} == {200}
-    assert await row.counted("deliveries_in_flight") == 0
+    await asyncio.to_thread(wait_until, lambda: row.bridge.in_flight() == 0)
     await asyncio.to_thread(wait_until, lambda: open_files(row) <= files)

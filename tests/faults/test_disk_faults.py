@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.spool.opening import read_kept
 from tests.faults.chatlevel import Chatlevel
 from tests.faults.conftest import BOTH, MakeStage
 from tests.faults.disks import Disk, FailingSync
@@ -97,6 +98,12 @@ async def test_row_21_no_success_before_the_fsync_has_returned(stage: MakeStage,
     assert min(attempt.ended - attempt.sent for attempt in spooled) > SLOW_S
 
 
+def kept_outside(spool: Path) -> int:
+    """How many rows the totals beside the spool's file tell of; they are written once a second."""
+    kept = read_kept(spool / "totals.json")
+    return kept.totals.rows if kept else 0
+
+
 def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
@@ -127,7 +134,8 @@ async def test_row_24_the_spools_file_is_damaged(stage: MakeStage, damage: Calla
         await row.kill_brokers()
         await provider.more_acknowledged(100)
         await provider.finish()
-        await asyncio.sleep(1.5)  # once a second the totals are kept outside of the file
+        rows = await row.counted("spool_rows")
+        await asyncio.to_thread(wait_until, lambda: rows == kept_outside(row.bridge.data_dir / "spool"))
         await row.kill_bridge()
         for path in (row.bridge.data_dir / "spool").glob("spool.db*"):
             damage(path)

@@ -51,10 +51,16 @@ class Nginx:
         self._file.write_text(text)
 
     def reload(self, ports: Iterable[int]) -> None:
-        """Use these bridges, and return when new connections are served so."""
+        """Use these bridges, and return when all connections are served so."""
         self.configure(ports)
+        before = self._workers()
         subprocess.run([*self.command, "-s", "reload"], check=True, capture_output=True)
-        wait_until(self.up)
+        wait_until(lambda: self.up() and not before & self._workers())
+
+    def _workers(self) -> set[str]:
+        """Process ids; those of an older configuration serve what they had begun, then they end."""
+        master = (self._folder / "nginx.pid").read_text().strip()
+        return set(Path(f"/proc/{master}/task/{master}/children").read_text().split())
 
     def up(self) -> bool:
         """Whether the newest configuration is served."""

@@ -80,12 +80,17 @@ async def replace_all(
         await asyncio.to_thread(proxy.reload, [pod.port for pod in serving])
         serving.remove(leaving)
 
-        async def proxy_learns() -> None:
+        learned = asyncio.Event()
+
+        async def proxy_learns(learned: asyncio.Event = learned) -> None:
             await asyncio.sleep(PROXY_LEARNS_S)
             await asyncio.to_thread(proxy.reload, [pod.port for pod in serving])
+            learned.set()
 
-        async def pod_ends(pod: BridgeProcess = leaving) -> None:
+        async def pod_ends(pod: BridgeProcess = leaving, learned: asyncio.Event = learned) -> None:
             await asyncio.sleep(pause_s)
+            if pause_s > PROXY_LEARNS_S:
+                await learned.wait()  # a pause is chosen so, however long a reload takes here
             assert await asyncio.to_thread(pod.stop) == 0
 
         await asyncio.gather(proxy_learns(), pod_ends())
