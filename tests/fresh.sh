@@ -7,8 +7,15 @@ folder=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
 git clone -q "$root" "$folder/clone"
 cd "$folder/clone"
-free() { python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"; }
-export BRIDGE_LISTEN=127.0.0.1:$(free) BRIDGE_OPS_LISTEN=127.0.0.1:$(free) BRIDGE_EMBEDDED_LISTEN=127.0.0.1:$(free)
+# three that are free, and none of those that outgoing connections get, such as pip's before the bridge listens
+free='import random, socket
+held = []
+while len(held) < 3:
+    try: held.append(socket.create_server(("127.0.0.1", random.randrange(10_000, 32_768))))
+    except OSError: pass
+print(*(one.getsockname()[1] for one in held))'
+read -r listen ops embedded <<<"$(python3 -c "$free")"
+export BRIDGE_LISTEN=127.0.0.1:$listen BRIDGE_OPS_LISTEN=127.0.0.1:$ops BRIDGE_EMBEDDED_LISTEN=127.0.0.1:$embedded
 make run >"$folder/serve.log" 2>&1 &
 server=$!
 for _ in $(seq 600); do
