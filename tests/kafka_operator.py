@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, for_code
-from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 from aiokafka.protocol.api import Request
 from aiokafka.structs import ConsumerRecord
 
@@ -133,6 +133,7 @@ class KafkaOperator:
         for operation in operations:
             answer = await self._ask(CreateAclsRequest(*_acl(user, operation, name, resource)))
             _check(answer.creation_responses)
+            await self._acl_settled(_acl(user, operation, name, resource), there=True)
 
     async def forbid(self, user: str, *operations: str, name: str, resource: str = "topic") -> None:
         """Delete what `allow` created."""
@@ -140,9 +141,16 @@ class KafkaOperator:
             answer = await self._ask(DeleteAclsRequest(*_acl(user, operation, name, resource)))
             _check((code, text) for code, text, _acls in answer.filter_responses)
             assert all(acls for _code, _text, acls in answer.filter_responses), "there was no such ACL"
+            await self._acl_settled(_acl(user, operation, name, resource), there=False)
 
     async def _ask(self, request: Request[Any]) -> Any:
         return await _patiently(self._admin._send_to_controller, request)
+
+    async def _acl_settled(self, acl: tuple[int, str, int, str, str, int, int], *, there: bool) -> None:
+        """The controller has it at once; the broker, which lets clients in and answers this, a moment later."""
+        async with asyncio.timeout(_PATIENCE_S):
+            while bool((await self._ask(DescribeAclsRequest(*acl))).resources) != there:
+                await asyncio.sleep(0.02)
 
     async def _topic(self, name: str) -> dict[str, Any]:
         (topic,) = await _patiently(self._admin.describe_topics, [name])
