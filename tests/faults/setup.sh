@@ -8,5 +8,5 @@ for pair in strace=strace ip=iproute2 mkfs.ext4=e2fsprogs mount=mount; do
 done
 [ ${#missing[@]} = 0 ] && exit
 echo "installing ${missing[*]}"
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+apt-get update -qq -o Acquire::Retries=3
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Acquire::Retries=3 --no-install-recommends "${missing[@]}" >/dev/null

@@ -7,13 +7,23 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/webhook-bridge
 mkdir -p "$cache/bin"
 exec 9>"$cache/lock" && flock 9 # several clones share the cache
 
+fetch() { # a command that fetches what it has not yet, so that one more try goes on where the last one ended
+  local pause
+  for pause in 5 20; do
+    "$@" && return
+    echo "trying again in $pause s: $*" >&2
+    sleep "$pause"
+  done
+  "$@"
+}
+
 packages() { # command=package …
   local missing=()
   for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}"); done
   [ ${#missing[@]} = 0 ] && return
   echo "installing ${missing[*]}"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  apt-get update -qq -o Acquire::Retries=3
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Acquire::Retries=3 --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 base() { # the image's base, for machines that can pull none: Debian with Python, as an archive
@@ -33,19 +43,19 @@ base() { # the image's base, for machines that can pull none: Debian with Python
 helm() { # pinned: what it renders is compared byte for byte
   [ -x "$cache/helm-$1/helm" ] || {
     echo "building helm (once, about three minutes)"
-    GOBIN="$cache/helm-$1" go install "helm.sh/helm/v3/cmd/helm@$1"
+    GOBIN="$cache/helm-$1" fetch go install "helm.sh/helm/v3/cmd/helm@$1"
   }
   ln -sf "$cache/helm-$1/helm" "$cache/bin/helm"
 }
 
 compose() { # the reference reader of compose files
   local folder="$cache/compose-spec-$1"
-  [ -x "$folder/cmd" ] || GOBIN="$folder" go install "github.com/compose-spec/compose-go/v2/cmd@$1"
+  [ -x "$folder/cmd" ] || GOBIN="$folder" fetch go install "github.com/compose-spec/compose-go/v2/cmd@$1"
   ln -sf "$folder/cmd" "$cache/bin/compose-spec"
 }
 
 nats_cli() { # what consumers look at a stream with
-  [ -x "$cache/nats-$1/nats" ] || GOBIN="$cache/nats-$1" go install "github.com/nats-io/natscli/nats@$1"
+  [ -x "$cache/nats-$1/nats" ] || GOBIN="$cache/nats-$1" fetch go install "github.com/nats-io/natscli/nats@$1"
   ln -sf "$cache/nats-$1/nats" "$cache/bin/nats"
 }
 
@@ -59,7 +69,7 @@ crds() { # the definitions of what the chart may use beyond Kubernetes itself
 crd() { # module, name, file
   local file="$2-${1##*@}.yaml" folder
   [ -f "$cache/crds/$file" ] || {
-    folder=$(cd "$cache" && go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
+    folder=$(cd "$cache" && fetch go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
     install -m 644 "$folder/$3" "$cache/crds/$file"
   }
   ln -sf "$file" "$cache/crds/$2.yaml"
@@ -73,7 +83,7 @@ apiserver() { # Kubernetes' own API server, for real installs; its folder is nam
     echo "building kube-apiserver (once, about five minutes)"
     mkdir -p "$folder" && cp "$here"/kube/* "$folder/"
     # its own build sets the version, which the chart's kubeVersion is held against
-    (cd "$folder" && go build -ldflags "-X k8s.io/component-base/version.gitVersion=$1" -o kube-apiserver .)
+    (cd "$folder" && fetch go build -ldflags "-X k8s.io/component-base/version.gitVersion=$1" -o kube-apiserver .)
   }
   ln -sf "$folder/kube-apiserver" "$cache/bin/kube-apiserver"
 }
@@ -81,7 +91,7 @@ apiserver() { # Kubernetes' own API server, for real installs; its folder is nam
 node_packages() { # the official AsyncAPI parser, as the lock file says
   cmp -s "$here/node/package-lock.json" "$cache/node/package-lock.json" && return
   rm -rf "$cache/node" "$cache/node.part" && mkdir "$cache/node.part" && cp "$here"/node/package*.json "$cache/node.part"
-  npm --prefix "$cache/node.part" ci --ignore-scripts --no-audit --no-fund --silent
+  fetch npm --prefix "$cache/node.part" ci --ignore-scripts --no-audit --no-fund --silent
   mv "$cache/node.part" "$cache/node"
 }
 
@@ -95,4 +105,4 @@ compose v2.16.2
 nats_cli v0.5.0
 crds
 apiserver v1.34.4 # as in kube/go.mod
-for example in real-time typescript; do make -s -C "$here/../../examples/$example" node_modules; done
+for example in real-time typescript; do fetch make -s -C "$here/../../examples/$example" node_modules; done
