@@ -31,14 +31,13 @@ def build_tables(
     if pattern.problem():  # whatever else there is would follow from it
         raise ConfigError(problems)
     tables = {source.name: Table(source, rules, pattern, open_topics=open_topics) for source in sources}
-    is_whole = not problems
-    problems += _idle_rules(rules, tables)
-    if not is_whole:  # a rule that is idle stays so; what topics there are is not known yet
-        raise ConfigError(problems)
+    idle = list(_idle_rules(rules, tables))
+    if problems:  # a rule that is idle stays so; what topics there are is not known yet
+        raise ConfigError([*problems, *idle])
     made = tuple(tables.values())
     for table in made:
         table.others = frozenset(topic for other in made if other is not table for topic, _ in other.topics())
-    problems += [*_bad_names(made), *_colliding(made), *_intruding(made), *_exposed(made)]
+    problems = [*idle, *_bad_names(made), *_colliding(made), *_intruding(made), *_exposed(made)]
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return tables
