@@ -79,7 +79,7 @@ def helm_defaults() -> str:
     defaults: dict[str, Any] = {
         chart_key(variable): variable.default for variable in _plain(source=False) if variable.type is int
     }
-    (other,) = (variable.default for variable in variables(SourceConfig) if variable.field == "deadline_ms")
+    other = SourceConfig(name="", provider="").deadline_ms
     defaults["deadlines_ms"] = {name: PROVIDERS[name].deadline_ms for name in BUILT_IN} | {"other": other}
     body = json.dumps(defaults, indent=2, sort_keys=True)
     return f'{{{{- define "webhook-bridge.defaults" -}}}}\n{body}\n{{{{- end }}}}\n'
