@@ -21,13 +21,12 @@ _NEVER_PUBLIC = (
 
 def webhook_url(config: Config, source: SourceConfig, *, listen: Address | None = None) -> str:
     """The URL to register at the provider, token included: a secret."""
-    base = source.public_url or _base(config, listen or config.listen)
-    return _with_token(base, source.name, source.token[0] if source.token else None)
+    return _with_token(_outer(config, source, listen), source.name, source.token[0] if source.token else None)
 
 
 def entrance_url(config: Config, source: SourceConfig, *, listen: Address | None = None) -> str:
     """That URL without its token: no secret, and below it is whatever token the source has."""
-    return _with_token(source.public_url or _base(config, listen or config.listen), source.name, None)
+    return _with_token(_outer(config, source, listen), source.name, None)
 
 
 def local_url(config: Config, source: SourceConfig, token: Secret | None, *, base: str | None = None) -> str:
@@ -74,6 +73,10 @@ def shown_url(url: str, entrance: str = "") -> str:
 def _with_token(base: str, source: str, token: Secret | None) -> str:
     url = f"{base.rstrip('/')}/webhooks/{source}"
     return url if token is None else f"{url}/{token.reveal()}"
+
+
+def _outer(config: Config, source: SourceConfig, listen: Address | None) -> str:
+    return source.public_url or _base(config, listen or config.listen)
 
 
 def _base(config: Config, listen: Address) -> str:
